@@ -1,0 +1,103 @@
+"""One way to refuse bad input: where it happened, what was expected, what came, and the likely fix."""
+
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+
+def refuse(where: str, expected: str, got: str, fix: str = "") -> NoReturn:
+    """Raise the ValueError that every function of mmlib raises for bad input.
+
+    Args:
+        where: who refuses, as the caller would write it (`CLIP.encode_image`).
+        expected: what would have been right.
+        got: what came.
+        fix: the likely mend, a whole sentence.
+
+    Raises:
+        ValueError: always.
+
+    >>> refuse("clip_loss", "a batch of 2 or more", "1", "Add pairs.")
+    Traceback (most recent call last):
+    ValueError: clip_loss: expected a batch of 2 or more, got 1. Add pairs.
+    """
+    raise ValueError(f"{where}: expected {expected}, got {got}. {fix}".rstrip())
+
+
+def check_image(where: str, image: Tensor, height: int, width: int) -> None:
+    """Refuse anything but a batch of RGB pictures (b, 3, h, w) with values in [0, 1].
+
+    Raises:
+        ValueError: channels last, another size, another number of axes, integers, values in [0, 255], NaN.
+    """
+    expected = f"image (b, c=3, h={height}, w={width})"
+    shape = tuple(image.shape)
+    if shape[-3:] != (3, height, width) or len(shape) != 4:
+        refuse(where, expected, str(shape), _fix_for_shape(shape, height, width))
+    if not image.is_floating_point():
+        refuse(where, "image of floats in [0, 1]", str(image.dtype), "Use image.float() / 255.")
+    check_unit_range(where, image, "image")
+
+
+def _fix_for_shape(shape: tuple[int, ...], height: int, width: int) -> str:
+    if len(shape) == 3:
+        return "One picture? Add the batch axis: x[None]."
+    if len(shape) == 4 and shape[-1] == 3:
+        return 'Channels last? Use rearrange(x, "b h w c -> b c h w").'
+    if len(shape) == 4 and shape[1] == 1:
+        return 'Grey pictures? Use repeat(x, "b 1 h w -> b 3 h w").'
+    if len(shape) == 4 and shape[1] == 4:
+        return "A fourth channel for transparency? Use x[:, :3]."
+    return f"Resize with torchvision.transforms.v2.functional.resize(x, [{height}, {width}])."
+
+
+def check_unit_range(where: str, x: Tensor, name: str) -> None:
+    """Refuse values outside [0, 1] and values that are not numbers.
+
+    Raises:
+        ValueError: NaN, infinite, below 0 or above 1.
+    """
+    if x.is_meta or x.numel() == 0:
+        return
+    low, high = (value.item() for value in x.detach().aminmax())
+    if low != low or high != high:
+        refuse(where, f"{name} of numbers", "NaN", "Look for a division by zero before this call: x.isnan().nonzero().")
+    if low < -1e-3 or high > 1 + 1e-3:
+        fix = "Values in [0, 255]? Use x / 255." if high > 2 else "Already normalised? The model does that itself."
+        refuse(where, f"{name} with values in [0, 1]", f"[{low:.3g}, {high:.3g}]", fix)
+
+
+def check_text_ids(where: str, text_ids: Tensor, vocabulary: int, positions: int, eot_id: int) -> None:
+    """Refuse anything but token ids (b, s) of the vocabulary, each row with an end-of-text token.
+
+    Raises:
+        ValueError: another number of axes, floats, a text too long, an id outside the vocabulary, no end-of-text.
+    """
+    if text_ids.ndim != 2:
+        refuse(where, "text_ids (b, s)", str(tuple(text_ids.shape)), "One text? Add the batch axis: text_ids[None].")
+    if text_ids.dtype not in (torch.int64, torch.int32):
+        refuse(where, "text_ids of whole numbers", str(text_ids.dtype), "Use the ids that Tokenizer.encode gives.")
+    if text_ids.shape[1] > positions:
+        refuse(where, f"at most {positions} tokens a text", str(text_ids.shape[1]), "Shorten the texts.")
+    if text_ids.is_meta or text_ids.numel() == 0:
+        return
+    low, high = (value.item() for value in text_ids.aminmax())
+    if low < 0 or high >= vocabulary:
+        fix = "Encode with the tokenizer that the model was built for."
+        refuse(where, f"token ids from 0 to {vocabulary - 1}", f"ids from {low} to {high}", fix)
+    if not (text_ids == eot_id).any(dim=1).all():
+        row = (~(text_ids == eot_id).any(dim=1)).nonzero()[0].item()
+        refuse(where, f"an end-of-text token ({eot_id}) in each row", f"none in row {row}", "Encode with Tokenizer.")
+
+
+def check_positive(where: str, name: str, value: float, fix: str = "") -> None:
+    """Refuse zero, negative numbers, infinity and NaN.
+
+    >>> check_positive("softmax", "temperature", 0.07)
+
+    Raises:
+        ValueError: the value is not a positive finite number.
+    """
+    if not 0 < value < float("inf"):
+        refuse(where, f"{name} above 0", f"{value:.4g}", fix)

@@ -1,0 +1,74 @@
+"""Words to numbers: a tokenizer whose vocabulary is the words of the training names."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mmlib.check import refuse
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words of a text: letters and digits of any script, and hyphens inside a word; the rest separates.
+
+    >>> words_of("Woman firefighter: medium-dark skin tone")
+    ['woman', 'firefighter', 'medium-dark', 'skin', 'tone']
+    """
+    return re.findall(r"\w+(?:-\w+)*", text.lower())
+
+
+class Tokenizer:
+    """Texts to rows of ids: start, one id a word, end of text, padding.
+
+    Args:
+        words: the vocabulary, each word once. Use `Tokenizer.from_texts` to collect it.
+        positions: the longest row, start and end included. Longer texts lose their last words.
+
+    >>> tokenizer = Tokenizer(["cat", "face"], positions=6)
+    >>> tokenizer.encode(["cat face"])
+    tensor([[2, 4, 5, 3]])
+    """
+
+    pad_id, unknown_id, start_id, end_id = 0, 1, 2, 3
+
+    def __init__(self, words: Sequence[str], positions: int = 24):
+        self.words = ("<pad>", "<unknown>", "<start>", "<end>", *words)
+        self.id_of = {word: i for i, word in enumerate(self.words)}
+        self.positions = positions
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], positions: int = 24) -> "Tokenizer":
+        """Collect the vocabulary, in alphabetical order, from texts."""
+        return cls(sorted({word for text in texts for word in words_of(text)}), positions)
+
+    def __len__(self) -> int:
+        """Size of the vocabulary, the four special tokens included."""
+        return len(self.words)
+
+    def encode(self, texts: Sequence[str]) -> Int[Tensor, "b s"]:
+        """Ids of each text, padded at the end to the longest; a word outside the vocabulary becomes `<unknown>`.
+
+        Raises:
+            ValueError: one string in place of a list, or no text at all.
+        """
+        if isinstance(texts, str):
+            refuse("Tokenizer.encode", "a list of texts", "one string", f"Use [{texts[:20]!r}].")
+        if len(texts) == 0:
+            refuse("Tokenizer.encode", "at least one text", "an empty list")
+        rows = [self._row(text) for text in texts]
+        longest = max(map(len, rows))
+        return torch.tensor([row + [self.pad_id] * (longest - len(row)) for row in rows])
+
+    def _row(self, text: str) -> list[int]:
+        ids = [self.id_of.get(word, self.unknown_id) for word in words_of(text)[: self.positions - 2]]
+        return [self.start_id, *ids, self.end_id]
+
+    def unknown(self, text: str) -> list[str]:
+        """The words of a text that the vocabulary lacks, so that an interface can name them.
+
+        >>> Tokenizer(["cat"]).unknown("cat quokka")
+        ['quokka']
+        """
+        return [word for word in words_of(text) if word not in self.id_of]

@@ -1,0 +1,211 @@
+"""What every checker of an exercise shares: run the reader's function on small cases, and name the mistake.
+
+A checker is a plain function under `@exercise`. It calls the steps below in order; the first that finds something
+raises a `Finding`, and the reader sees one line of text. A wrong number is named by computing what known mistakes would
+have given: each turns one knob of the reference, and pairs of them are tried too, because mistakes come in company.
+"""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, repr=False)
+class Outcome:
+    """What a checker found: `passed`, and one line of text that starts with Correct, Not yet or Not started.
+
+    >>> Outcome(True, "Correct: well done.")
+    Correct: well done.
+    """
+
+    passed: bool
+    diagnosis: str
+
+    def __repr__(self) -> str:
+        return self.diagnosis
+
+
+class Mistake(NamedTuple):
+    """One known mistake: the sentence that names it, and the knobs of the reference that reproduce it."""
+
+    says: str
+    knobs: dict[str, Any]
+
+
+class Finding(Exception):
+    """Ends a check early with the line to show."""
+
+
+def exercise(check: Callable[..., str]) -> Callable[..., Outcome]:
+    """Turn a check, which returns its praise or raises a `Finding`, into one that returns an `Outcome`."""
+
+    @functools.wraps(check)
+    def checked(*answers: Any) -> Outcome:
+        try:
+            for answer in answers:
+                if not callable(answer):
+                    not_yet(f"the checker needs the function itself, got {_kind(answer)}. Give its name, no brackets.")
+            return Outcome(True, f"Correct: {check(*answers)}")
+        except Finding as finding:
+            return Outcome(False, str(finding))
+
+    return checked
+
+
+def not_yet(text: str) -> NoReturn:
+    """End the check: something is off."""
+    raise Finding(f"Not yet: {text}")
+
+
+def not_started(text: str) -> NoReturn:
+    """End the check: there is nothing to judge yet."""
+    raise Finding(f"Not started: {text}")
+
+
+def call(function: Callable, *arguments: Any) -> Tensor:
+    """Run the reader's function on copies of the arguments and return its tensor, or say what kept it from one."""
+    name = name_of(function)
+    copies = [a.clone() if isinstance(a, Tensor) else copy(a) for a in arguments]
+    try:
+        got = function(*copies)
+    except Exception as error:
+        not_yet(describe_error(name, function, error))
+    if got is ...:
+        not_started(f"put your code in place of the ... in {name}, then run the cell again.")
+    if got is None:
+        not_started(f"{name} returned None. If you did write it, its return line is missing.")
+    for parameter, before, after in zip(_parameters(function), arguments, copies, strict=False):
+        if not (torch.equal(before, after) if isinstance(before, Tensor) else before == after):
+            not_yet(
+                f"{name} changes its argument {parameter} in place, and whoever called it still needs it. "
+                "Write x = x / y, not x /= y; no methods that end in an underscore, no .sort() of a list."
+            )
+    if isinstance(got, float):
+        not_yet(f"{name} returned a plain Python float, so no gradient can flow back. Leave out .item() and float().")
+    if not isinstance(got, Tensor):
+        not_yet(f"{name} returned {_kind(got)}. It should return a torch tensor.")
+    return got
+
+
+def check_shape(name: str, got: Tensor, shape: tuple[int, ...], hints: dict[tuple[int, ...], str], fix: str) -> None:
+    """Refuse a wrong shape, with the hint of that shape when it is a known one."""
+    if got.shape != shape:
+        hint = hints.get(tuple(got.shape), fix)
+        not_yet(f"{name} returned shape {tuple(got.shape)}, expected {shape}. {hint}")
+
+
+def check_value(
+    name: str, got: Tensor, reference: Callable[..., Tensor], cases: Sequence, mistakes: Sequence[Mistake], label: str
+) -> None:
+    """Refuse a wrong value on the last of the cases, and name the mistake, or the two, that give exactly this value."""
+    right = reference(*cases[-1])
+    if close(got, right):
+        return
+    row, place = (), ""
+    if right.dim():
+        row = int((got - right).abs().double().nan_to_num(torch.inf).reshape(len(right), -1).amax(dim=1).argmax())
+        place = f", row {row}"
+    seen = f"{label}{place}: expected {_brief(right[row])}, got {_brief(got[row])}."
+    for says, knobs in candidates(mistakes):
+        hidden_so_far = all(close(reference(*case, **knobs), reference(*case)) for case in cases[:-1])
+        if hidden_so_far and close(got, reference(*cases[-1], **knobs)):
+            not_yet(f"{says} ({seen})")
+    not_yet(
+        f"{name} is off, in a way that I do not know. {seen} "
+        "Work the small example of the text by hand, and print each step beside it."
+    )
+
+
+def candidates(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
+    """Yield each mistake alone, then each two that turn different knobs."""
+    yield from mistakes
+    for one, two in combinations(mistakes, 2):
+        if not one.knobs.keys() & two.knobs.keys():
+            yield Mistake(f"two things at once. One: {one.says} Two: {two.says}", one.knobs | two.knobs)
+
+
+def check_gradient(function: Callable, reference: Callable[..., Tensor], arguments: Sequence) -> None:
+    """Refuse a loss through which the right gradient does not reach every floating point argument."""
+    name = name_of(function)
+    leaves = [a.clone().requires_grad_() if _is_float(a) else a for a in arguments]
+    floats = {p: leaf for p, leaf in zip(_parameters(function), leaves, strict=False) if _is_float(leaf)}
+    loss = call(function, *leaves)
+    if not loss.requires_grad:
+        not_yet(
+            f"the value is right, but {name} is detached: no gradient reaches its arguments, nothing is learned. "
+            "Look for .detach(), .item(), .numpy(), torch.no_grad() or a torch.tensor(...) around your numbers."
+        )
+    found = torch.autograd.grad(loss, list(floats.values()), allow_unused=True)
+    right = torch.autograd.grad(reference(*leaves), list(floats.values()))
+    for parameter, ours, theirs in zip(floats, right, found, strict=True):
+        if theirs is None:
+            not_yet(f"the value is right, but no gradient reaches {parameter}: it is detached on the way.")
+        if not close(theirs, ours):
+            not_yet(f"the value is right, but the gradient of {parameter} is not: a part of the loss is detached.")
+
+
+def describe_error(name: str, function: Callable, error: Exception) -> str:
+    """Say which line of the reader stopped, why, and what to look at."""
+    reason = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is the checker's own
+    if not frames:
+        return f"{name} could not be called: {reason}. Keep the arguments of the stub as they were."
+    mine = [frame for frame in frames if frame.filename == frames[0].filename][-1]
+    line = f": `{mine.line}`" if mine.line else ""
+    hint = next((hint for needle, hint in HINTS if needle in reason), "Print the shapes just before that line.")
+    return f"{name} stopped at line {mine.lineno} of your code{line}. {type(error).__name__}: {reason}. {hint}"
+
+
+HINTS = [
+    ("ellipsis", "A function that you use here still has ... in place of its code."),
+    ("NoneType", "Something you use here is None: is a return line missing?"),
+    ("is not defined", "Is the name spelt as in the arguments, or an import missing?"),
+    ("cannot be multiplied", "One side needs a transpose, .T: the inner widths must agree."),
+    ("'Bool'", "Turn True and False into numbers first: .int()."),
+    ("bool input", "Turn True and False into numbers first: .int()."),
+    ("numpy", "Stay in torch: numpy carries no gradient."),
+    ("same dtype", "Two types of number meet: bring one to the type of the other with .to(x.dtype)."),
+]
+
+
+def name_of(function: Callable) -> str:
+    """The name that the reader gave the function."""
+    name = getattr(function, "__name__", "<lambda>")
+    return "your function" if name == "<lambda>" else name
+
+
+def _parameters(function: Callable) -> list[str]:
+    """Names of the arguments, as the reader wrote them."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except ValueError:  # built in, no signature
+        return ["number 1", "number 2", "number 3", "number 4"]
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Equal but for rounding, whatever the type of float."""
+    return a.shape == b.shape and torch.allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5)
+
+
+def _kind(value: Any) -> str:
+    return f"a value of type {type(value).__name__}"
+
+
+def _brief(value: Tensor) -> str:
+    form = "{:.4f}" if value.is_floating_point() else "{}"
+    numbers = [form.format(number) for number in value.detach().flatten()[:3].tolist()]
+    if value.dim() == 0:
+        return numbers[0]
+    return "[" + ", ".join(numbers) + (", ...]" if value.numel() > 3 else "]")

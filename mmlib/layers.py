@@ -1,0 +1,138 @@
+"""The parts that all the models share: attention, the pre-norm block, and two ways to turn a picture into tokens.
+
+`d` is the model's width, `heads` the number of attention heads, `k` the width of a head, `i` and `j` the positions of
+queries and keys. A mask is True where attention is allowed.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mmlib.check import refuse
+
+
+class Attend(nn.Module):
+    """Scaled dot-product attention, in one fused call.
+
+    Equation: Attn(Q, K, V) = softmax(Q K^T / sqrt(k)) V  (1.10; Vaswani et al. 2017, eq. 1)
+
+    It is a module of its own, with no parameters, so that `mmlib.record` can watch what really happens in it.
+    """
+
+    def forward(
+        self,
+        q: Float[Tensor, "b heads i k"],
+        k: Float[Tensor, "b heads j k"],
+        v: Float[Tensor, "b heads j k"],
+        mask: Bool[Tensor, "*#b i j"] | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "b heads i k"]:
+        """Mix the values `v` with weights that say how well each key fits each query."""
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: every token asks (query), offers (key) and gives (value).
+
+    Args:
+        d: model width; a multiple of `heads`.
+        heads: number of attention heads.
+        causal: token i sees the tokens j <= i only.
+
+    Raises:
+        ValueError: `d` is not a multiple of `heads`.
+    """
+
+    def __init__(self, d: int, heads: int, causal: bool = False):
+        super().__init__()
+        if d % heads:
+            refuse("Attention", f"a width that is a multiple of heads={heads}", f"d={d}", "Change one of the two.")
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(d, 3 * d)
+        self.attend = Attend()
+        self.out = nn.Linear(d, d)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Let the tokens look at each other."""
+        q, k, v = rearrange(self.qkv(tokens), "b n (three heads k) -> three b heads n k", three=3, heads=self.heads)
+        mixed = self.attend(q, k, v, causal=self.causal)
+        return self.out(rearrange(mixed, "b heads n k -> b n (heads k)"))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then a feed-forward network, each added to what was there.
+
+    Equation: x' = x + Attn(LN(x)),  x'' = x' + MLP(LN(x'))  (1.11; Xiong et al. 2020, fig. 1b)
+
+    Args:
+        d: model width.
+        heads: number of attention heads.
+        hidden: width of the feed-forward network's middle layer.
+        causal: token i sees the tokens j <= i only.
+        dropout: share of each branch's outputs set to zero in training.
+    """
+
+    def __init__(self, d: int, heads: int, hidden: int, causal: bool = False, dropout: float = 0.0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(d)
+        self.attention = Attention(d, heads, causal)
+        self.norm2 = nn.LayerNorm(d)
+        self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """Update every token by what it saw, then by itself."""
+        tokens = tokens + self.dropout(self.attention(self.norm1(tokens)))
+        return tokens + self.dropout(self.mlp(self.norm2(tokens)))
+
+
+class PatchEmbedding(nn.Module):
+    """Picture to a grid of tokens with one large convolution: each patch by itself, one linear map.
+
+    Paper: Dosovitskiy et al. 2021, eq. 1.
+
+    Args:
+        d: width of a token.
+        patch: side of a patch, in pixels.
+    """
+
+    def __init__(self, d: int, patch: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, d, patch, stride=patch, bias=False)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d rows columns"]:
+        """Turn patches into tokens."""
+        return self.convolution(image)
+
+
+class ConvStem(nn.Module):
+    """Picture to a grid of tokens with small convolutions that overlap: edges first, then parts, then tokens.
+
+    Paper: Xiao et al. 2021, section 3. Each 3x3 convolution of stride 2 halves the grid, and there are more channels
+    where there are fewer places: d/4, d/2, 2d for a patch of 8, then a 1x1 convolution to d.
+
+    Args:
+        d: width of a token.
+        patch: side of a patch, in pixels; a power of two.
+
+    Raises:
+        ValueError: the patch is not a power of two.
+    """
+
+    def __init__(self, d: int, patch: int):
+        super().__init__()
+        halvings = patch.bit_length() - 1
+        if patch != 2**halvings:
+            refuse("ConvStem", "a patch that is a power of two", str(patch), "Use 4, 8 or 16.")
+        widths = [3, *(d // 2 ** (halvings - i) for i in range(1, halvings)), 2 * d]
+        layers: list[nn.Module] = []
+        for wide_in, wide_out in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(wide_in, wide_out, 3, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(wide_out), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], d, 1)).to(memory_format=torch.channels_last)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d rows columns"]:
+        """Turn overlapping patches into tokens."""
+        return self.layers(image.contiguous(memory_format=torch.channels_last))  # faster on a CPU

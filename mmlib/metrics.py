@@ -1,0 +1,81 @@
+"""Metrics: numbers in, a float or a tensor out. `q` queries, `g` gallery; a larger `sim` is closer."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from mmlib.check import refuse
+
+
+def rank_of_best(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> Float[Tensor, " q"]:
+    """Rank of each query's best right answer, from 1.
+
+    Among equals the right answer comes last but one half: a tie with m wrong answers costs m / 2 places, so that a
+    model that gives all the same similarity scores as chance does, not as perfect.
+
+    Args:
+        sim: similarity of each query to each item of the gallery.
+        right: True where the item answers the query; at least one in each row.
+
+    Raises:
+        ValueError: shapes differ, a query has no right answer, or `sim` holds NaN.
+
+    >>> rank_of_best(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[False, False, True]]))
+    tensor([2.])
+    """
+    if sim.shape != right.shape:
+        refuse("rank_of_best", f"right {tuple(sim.shape)}", str(tuple(right.shape)), "One row a query in both.")
+    if not right.any(dim=1).all():
+        row = (~right.any(dim=1)).nonzero()[0].item()
+        refuse("rank_of_best", "a right answer for each query", f"none for query {row}")
+    if sim.isnan().any():
+        refuse("rank_of_best", "similarities", "NaN", "Did the training diverge?")
+    best = sim.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
+    better = ((sim > best) & ~right).sum(dim=1)
+    tied = ((sim == best) & ~right).sum(dim=1)
+    return 1 + better + tied / 2
+
+
+def recall_at_k(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"], k: int) -> float:
+    """Share of the queries with a right answer among the k nearest; chance is k / g for one right answer each.
+
+    Equation: R@k = 1/q sum_i [rank_i <= k]  (1.12)
+
+    Raises:
+        ValueError: k below 1 or above the gallery; see `rank_of_best` for the rest.
+
+    >>> recall_at_k(torch.eye(3), torch.eye(3).bool(), k=1)
+    1.0
+    """
+    if not 1 <= k <= sim.shape[1]:
+        refuse("recall_at_k", f"k from 1 to {sim.shape[1]}", str(k), "The gallery is no larger.")
+    return (rank_of_best(sim, right) <= k).float().mean().item()
+
+
+def median_rank(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
+    """Median over the queries of the best right answer's rank; 1 is perfect.
+
+    >>> median_rank(torch.eye(3), torch.eye(3).bool())
+    1.0
+    """
+    return rank_of_best(sim, right).quantile(0.5).item()
+
+
+def accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> float:
+    """Share of rows whose largest logit is the target's.
+
+    >>> accuracy(torch.tensor([[0.2, 0.8], [0.9, 0.1]]), torch.tensor([1, 1]))
+    0.5
+    """
+    return (logits.argmax(dim=1) == target).float().mean().item()
+
+
+def entropy(probs: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
+    """Entropy in nats of each row of probabilities: 0 when sure, log n when lost. exp(H) counts the candidates left.
+
+    Equation: H(p) = -sum_j p_j log p_j  (1.13; Shannon 1948)
+
+    >>> round(entropy(torch.full((4,), 0.25)).exp().item(), 3)
+    4.0
+    """
+    return torch.special.entr(probs).sum(dim=-1)

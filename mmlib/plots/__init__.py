@@ -1,0 +1,43 @@
+"""Data in, matplotlib Figure out; the look of the course, and alt texts. See `style` for the rules it keeps."""
+
+from mmlib.plots.figures import plot_attention, plot_bars, plot_lines, plot_matrix, plot_pictures
+from mmlib.plots.style import (
+    FAINT,
+    FONT,
+    LINES,
+    PALETTE,
+    WIDTH,
+    blank,
+    fit,
+    landmark_in,
+    matrix_in,
+    name_the_ends,
+    picture_in,
+    place,
+    show,
+    thumbnails,
+    type_style,
+)
+
+__all__ = [
+    "FAINT",
+    "FONT",
+    "LINES",
+    "PALETTE",
+    "WIDTH",
+    "blank",
+    "fit",
+    "landmark_in",
+    "matrix_in",
+    "name_the_ends",
+    "picture_in",
+    "place",
+    "plot_attention",
+    "plot_bars",
+    "plot_lines",
+    "plot_matrix",
+    "plot_pictures",
+    "show",
+    "thumbnails",
+    "type_style",
+]

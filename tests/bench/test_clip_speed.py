@@ -1,0 +1,111 @@
+"""What must be fast in notebook 1: a step of training against a peer's, the import, and the pictures."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from mmlib.data.emoji import make_pictures
+from mmlib.layers import PatchEmbedding
+from mmlib.losses import clip_loss
+from mmlib.models.clip import CLIP, CLIPConfig
+from mmlib.train import make_optimizer
+
+STEP_RATIO = 0.95  # of the time of transformers' CLIPModel of the same widths, depths and batch
+IMPORT_SECONDS = 0.3  # on top of `import torch`
+RENDER_SECONDS, CACHE_SECONDS = 5, 0.3
+BATCH, WORDS = 128, 16
+
+pytestmark = pytest.mark.bench
+
+
+def our_step(config):
+    model = CLIP(config)
+    return step_of(model, lambda image, text_ids: clip_loss(*model(image, text_ids)))
+
+
+def their_step(config):
+    from transformers import CLIPConfig as PeerConfig
+    from transformers import CLIPModel
+
+    shared = {"hidden_act": "gelu", "projection_dim": config.embed}
+    text = {
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.text_width,
+        "intermediate_size": 4 * config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "num_attention_heads": config.text_heads,
+        "max_position_embeddings": config.positions,
+        "eos_token_id": config.end_id,
+        "bos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    image = {
+        "hidden_size": config.image_width,
+        "intermediate_size": 4 * config.image_width,
+        "num_hidden_layers": config.image_layers,
+        "num_attention_heads": config.image_heads,
+        "image_size": config.image_size,
+        "patch_size": config.patch,
+    }
+    peer = PeerConfig(text_config=text | shared, vision_config=image | shared, projection_dim=config.embed)
+    model = CLIPModel(peer)
+    return step_of(model, lambda image, ids: model(input_ids=ids, pixel_values=image, return_loss=True).loss)
+
+
+def step_of(model, loss_of):
+    optimizer = make_optimizer(model.train(), weight_decay=0.1)  # the same for both
+    image, text_ids = torch.rand(BATCH, 3, 32, 32), torch.randint(4, 1500, (BATCH, WORDS))
+    text_ids[:, -1] = 3
+
+    def step():
+        optimizer.zero_grad()
+        loss_of(image, text_ids).backward()
+        optimizer.step()
+
+    return step
+
+
+@pytest.mark.parametrize("layers", [2, 4])
+def test_a_training_step_against_transformers(benchmark, capsys, layers):
+    config = CLIPConfig(vocabulary=1500, stem=PatchEmbedding, text_layers=layers, image_layers=layers)
+    ours, theirs, peer_seconds = our_step(config), their_step(config), []
+
+    def time_the_peer():  # before each round of ours, so that both meet the same weather
+        start = time.perf_counter()
+        theirs()
+        peer_seconds.append(time.perf_counter() - start)
+
+    benchmark.pedantic(ours, setup=time_the_peer, rounds=40, warmup_rounds=5)
+    ratio = benchmark.stats.stats.median / torch.tensor(peer_seconds[5:]).median().item()
+    with capsys.disabled():
+        print(f"\n{layers} layers: {ratio:.2f} of the time of transformers' CLIPModel")
+    assert ratio <= STEP_RATIO
+
+
+def test_import_costs_little_more_than_torch(capsys):
+    def seconds(code):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - start
+
+    both = [(seconds("import torch"), seconds("import torch, mmlib.models.clip, mmlib.losses")) for _ in range(5)]
+    extra = min(ours for _, ours in both) - min(torch_alone for torch_alone, _ in both)
+    with capsys.disabled():
+        print(f"\nimport of the model and its loss: {extra:.2f} s more than torch")
+    assert extra <= IMPORT_SECONDS
+
+
+def test_pictures_the_first_time_and_from_the_cache(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MMLIB_CACHE", os.fspath(tmp_path))
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        make_pictures(size=32)
+        seconds.append(time.perf_counter() - start)
+    with capsys.disabled():
+        print(f"\nall pictures: {seconds[0]:.1f} s the first time, {seconds[1]:.2f} s from the cache")
+    assert seconds[0] <= RENDER_SECONDS and seconds[1] <= CACHE_SECONDS

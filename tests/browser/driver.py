@@ -1,0 +1,295 @@
+"""Drive a notebook in JupyterLab in Chromium, as a reader does: run it, move sliders, press buttons, type.
+
+    with Lab(chromium, folder) as lab:
+        lab.open("01_clip.ipynb")
+        lab.run_all()
+        lab.demo("temperature-explorer").press("ArrowRight")
+        assert lab.complaints() == []
+
+A demo is found by its CSS class. Everything that the browser, the page and the server complain about is kept.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from playwright.sync_api import sync_playwright
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+SERVER_FLAGS = (
+    "--no-browser --allow-root --ip=127.0.0.1 --IdentityProvider.token= --ServerApp.password= "
+    "--ServerApp.disable_check_xsrf=True --ServerApp.port_retries=0 --LabApp.news_url=None "
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
+).split()
+RUNNING = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
+IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
+ERROR_OUTPUT = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
+
+# Times each key press until the picture that it caused has been decoded and a frame has begun.
+STOPWATCH = """
+root => {
+  const last = () => [...root.querySelectorAll("img")].map(img => img.src).join();
+  window.pixels = {pressed: 0, took: null, src: last()};
+  document.addEventListener("keydown", () => {
+    window.pixels = {pressed: performance.now(), took: null, src: last()};
+  }, true);
+  new MutationObserver(async () => {
+    const watch = window.pixels;
+    if (watch.took !== null || !last() || last() === watch.src) return;
+    const pressed = watch.pressed;
+    await Promise.all([...root.querySelectorAll("img")].map(img => img.decode().catch(() => null)));
+    requestAnimationFrame(() => {
+      if (window.pixels.pressed === pressed && window.pixels.took === null)
+        window.pixels.took = performance.now() - pressed;
+    });
+  }).observe(root, {subtree: true, childList: true, attributes: true, attributeFilter: ["src"]});
+}
+"""
+
+
+def copy_notebook(source: Path, folder: Path, **parameters) -> Path:
+    """Copy a notebook without outputs, with other numbers in its cell tagged `parameters` (`steps=20`).
+
+    The cell that reports the results stays behind: it fails when a model has not been trained to the end.
+    """
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if not re.search(r"(?m)^report\(", cell.source)]
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = set_parameters(cell.source, parameters)
+            parameters = {}
+    assert not parameters, f"{source} has no cell tagged `parameters` to set {parameters} in"
+    nbformat.write(notebook, folder / source.name)
+    return folder / source.name
+
+
+def set_parameters(code: str, parameters: dict) -> str:
+    """Give the assignments of a cell other values; an assignment that is not there is an error."""
+    for name, value in parameters.items():
+        code, count = re.subn(rf"(?m)^{name} *= *[^#\n]*", f"{name} = {value!r}  ", code)
+        assert count == 1, f"the cell tagged `parameters` assigns {name} {count} times"
+    return code
+
+
+class Lab:
+    """A Jupyter server in a folder, and one page of a browser that looks at it.
+
+    Args:
+        chromium: path of the browser.
+        folder: what the server serves; its settings and its log go into a folder beside it.
+        threads: of the kernels; 0 leaves the choice to them.
+        width: of the browser's window in pixels.
+    """
+
+    def __init__(self, chromium: str, folder: Path, threads: int = 0, width: int = 1366):
+        self.chromium, self.folder, self.threads, self.width = chromium, folder, threads, width
+        self.private = folder.parent / f"{folder.name}-jupyter"
+        self.log_path = self.private / "server.log"
+        self._heard = []
+
+    def __enter__(self) -> "Lab":
+        shutil.rmtree(self.private, ignore_errors=True)
+        self.private.mkdir()
+        try:
+            self._start_server()
+            self._start_browser()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error) -> None:
+        for stop in (getattr(self, "browser", None), getattr(self, "playwright", None)):
+            if stop is not None:
+                stop.close() if hasattr(stop, "close") else stop.stop()
+        self.server.terminate()  # the server ends its kernels
+        try:
+            self.server.wait(30)
+        except subprocess.TimeoutExpired:
+            self.server.kill()
+
+    def open(self, name: str) -> None:
+        """Open a notebook of the folder and wait for its kernel."""
+        self.page.goto(f"{self.url}/lab/workspaces/{Path(name).stem}/tree/{name}?reset")
+        self.page.wait_for_selector(IDLE, timeout=90_000)
+        # The indicator says idle before there is a kernel; to run then brings up a dialog.
+        self.page.locator(".jp-KernelName").filter(has_not_text="No Kernel").wait_for()
+        for _ in range(600):
+            sessions = json.load(urllib.request.urlopen(f"{self.url}/api/sessions", timeout=5))
+            if any(s["kernel"]["connections"] and s["kernel"]["execution_state"] == "idle" for s in sessions):
+                return
+            self.page.wait_for_timeout(100)
+        raise TimeoutError(f"no kernel after a minute: {sessions}")
+
+    def run_all(self, wait: bool = True, timeout: float = 300) -> None:
+        """Run all cells, as from the menu Run; `timeout` in seconds."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.locator('li.lm-Menu-item[data-command="runmenu:run-all"]').click()
+        if wait:
+            self.wait_idle(timeout)
+
+    def run_cell(self, css_class: str) -> None:
+        """Run the one cell again that shows the demo with this class."""
+        cell = self.page.locator(f".jp-CodeCell:has(.{css_class})").last
+        cell.scroll_into_view_if_needed()
+        cell.locator(".jp-InputPrompt").first.click()
+        self.page.keyboard.press("Control+Enter")
+
+    def wait_idle(self, timeout: float = 300) -> None:
+        """Wait until no cell runs or waits to be run."""
+        self.page.wait_for_function(
+            """idle => document.querySelector(idle) &&
+                ![...document.querySelectorAll(".jp-InputPrompt")].some(prompt => prompt.textContent.includes("*"))""",
+            arg=IDLE,
+            timeout=timeout * 1000,
+        )
+
+    def is_running(self) -> bool:
+        """Whether a cell runs."""
+        return self.page.locator(RUNNING).count() > 0
+
+    def demo(self, css_class: str, timeout: float = 60) -> "Demo":
+        """The demo with this class, scrolled into view."""
+        demo = Demo(self.page, self.page.locator(f".{css_class}").last)
+        demo.root.wait_for(state="attached", timeout=timeout * 1000)
+        demo.root.scroll_into_view_if_needed()
+        demo.root.locator("img").first.wait_for(timeout=timeout * 1000)
+        return demo
+
+    def complaints(self) -> list[str]:
+        """Errors in cells, in the page, in the browser's console and in the server's log."""
+        outputs = [f"cell: {text}" for text in self.page.locator(ERROR_OUTPUT).all_inner_texts()]
+        log = re.findall(r"(?m)^\[[EC] .*|^Traceback.*|^\w*Error: .*", self.log_path.read_text())
+        return [*outputs, *self._heard, *(f"server: {line}" for line in log)]
+
+    def screenshot(self, path: Path) -> None:
+        """Keep what the reader sees."""
+        self.page.screenshot(path=path)
+
+    def _start_server(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        env = os.environ | {f"JUPYTER_{kind}_DIR": str(self.private / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
+        env |= {
+            "JUPYTERLAB_WORKSPACES_DIR": str(self.private / "workspaces"),
+            "IPYTHONDIR": str(self.private / "ipython"),
+        }
+        env |= {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])}
+        if self.threads:
+            env |= {"OMP_NUM_THREADS": str(self.threads)}
+        settings = self.private / "settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # asks for nothing
+        env |= {"JUPYTERLAB_SETTINGS_DIR": str(self.private / "settings")}
+        command = [sys.executable, "-m", "jupyterlab", f"--port={port}", f"--ServerApp.root_dir={self.folder}"]
+        with open(self.log_path, "w") as log:
+            self.server = subprocess.Popen([*command, *SERVER_FLAGS], stdout=log, stderr=log, env=env, cwd=self.folder)
+        self._wait_for_server()
+
+    def _wait_for_server(self) -> None:
+        for _ in range(600):
+            assert self.server.poll() is None, f"the server ended:\n{self.log_path.read_text()}"
+            try:
+                urllib.request.urlopen(f"{self.url}/api", timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise TimeoutError(f"no answer from the server in a minute:\n{self.log_path.read_text()}")
+
+    def _start_browser(self) -> None:
+        self.playwright = sync_playwright().start()
+        self.browser = self.playwright.chromium.launch(executable_path=self.chromium, args=CHROMIUM_FLAGS)
+        self.page = self.browser.new_page(viewport={"width": self.width, "height": 900})
+        self.page.on("pageerror", lambda error: self._heard.append(f"page: {error}"))
+        self.page.on("console", self._listen)
+
+    def _listen(self, message) -> None:
+        if message.type == "error":
+            self._heard.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+
+class Timing(NamedTuple):
+    """From the key press to new pixels."""
+
+    median: float  # milliseconds
+    nine_in_ten: float  # milliseconds that 90 % of the presses stay under
+
+
+class Demo:
+    """A demo in the page: its picture, its words and its controls."""
+
+    def __init__(self, page, root):
+        self.page, self.root = page, root
+
+    @property
+    def picture(self) -> str:
+        """Address of the picture shown; another one as soon as it changes."""
+        return self.root.locator("img").first.get_attribute("src")
+
+    @property
+    def words(self) -> str:
+        """The line under the picture."""
+        return self.root.locator("[aria-live]").inner_text()
+
+    def focus_slider(self, n: int = 0) -> None:
+        """Give the keyboard to the n-th slider."""
+        handle = self.root.locator(".noUi-handle").nth(n)
+        handle.scroll_into_view_if_needed()
+        handle.focus()
+
+    def press_button(self, name: str) -> None:
+        """Press the button with this label."""
+        self.root.locator("button", has_text=name).click()
+
+    def type(self, text: str) -> None:
+        """Replace what stands in the text box."""
+        self.root.locator("input[type=text]").fill(text)
+
+    def press(self, key: str, timeout: float = 20) -> None:
+        """Press a key, and wait for another picture."""
+        before = self.picture
+        self.page.keyboard.press(key)
+        self.wait_for_another_picture(before, timeout)
+
+    def wait_for_another_picture(self, before: str, timeout: float = 20) -> None:
+        """Wait until the picture is not the one with this address."""
+        handle = self.root.element_handle()
+        changed = "([root, before]) => root.querySelector('img').src !== before"
+        self.page.wait_for_function(changed, arg=[handle, before], timeout=timeout * 1000)
+
+    def wait_for_words(self, pattern: str, timeout: float = 20) -> str:
+        """Wait until the words match, and give them."""
+        end = time.monotonic() + timeout
+        while not re.search(pattern, self.words):
+            assert time.monotonic() < end, f"waited {timeout} s for {pattern!r}, the demo says {self.words!r}"
+            self.page.wait_for_timeout(50)
+        return self.words
+
+    def time_keys(self, keys: list[str]) -> Timing:
+        """Press keys one at a time, and measure each until its new pixels; the slider has the keyboard already."""
+        self.page.evaluate(STOPWATCH, self.root.element_handle())
+        took = []
+        for key in keys:
+            self.page.wait_for_timeout(120)  # the last press has come to rest
+            self.page.keyboard.press(key)
+            self.page.wait_for_function("() => window.pixels.took !== null", timeout=20_000)
+            took.append(self.page.evaluate("() => window.pixels.took"))
+        took.sort()
+        return Timing(took[len(took) // 2], took[int(len(took) * 0.9)])

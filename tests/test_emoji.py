@@ -1,0 +1,215 @@
+"""Pictures and names: the split keeps its promises, the cache survives, folders of one's own are read or refused."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmlib.data import cache
+from mmlib.data.emoji import Pictures, load_pictures, make_pictures, split_pictures
+from mmlib.data.text import words_of
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return make_pictures()
+
+
+@pytest.fixture(scope="module")
+def split(pictures):
+    return split_pictures(pictures)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def svgs(tmp_path):
+    folder = tmp_path / "svg"
+    folder.mkdir()
+    for code, colour in (("1F600", "red"), ("1F601", "blue"), ("1F602", "red")):
+        shape = f'<path fill="{colour}" d="M0 0h8v4h-8z"/>'
+        (folder / f"{code}.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">{shape}</svg>')
+    return folder
+
+
+def test_no_two_pictures_are_alike_and_twins_share_names(pictures):
+    digests = {hashlib.sha256(image.numpy().tobytes()).digest() for image in pictures.image}
+    assert len(digests) == len(pictures) == len(set(pictures.codes))
+    names = dict(zip(pictures.codes, pictures.names, strict=True))
+    assert {"farmer light skin tone", "man farmer light skin tone"} in map(set, names.values())
+    assert sum(map(len, pictures.names)) > len(pictures) > 3500
+
+
+def test_the_split_is_disjoint_by_picture_and_by_name(pictures, split):
+    places = torch.cat(split).tolist()
+    assert sorted(places) == list(range(len(pictures)))
+    parts = [{name.lower() for names in pictures.take(part).names for name in names} for part in split]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert [len(part) for part in split[1:]] == [200, 400, 200]
+
+
+def test_the_split_is_compositional(pictures, split):
+    training = [set(words_of(name)) for names in pictures.take(split.train).names for name in names]
+    for part in (split.test, split.validation):
+        for word in {word for names in pictures.take(part).names for name in names for word in words_of(name)}:
+            assert sum(word in name for name in training) >= 3, word
+    known = set().union(*training)
+    for names in pictures.take(split.hard).names:
+        assert set().union(*map(words_of, names)) - known
+
+
+def test_the_split_depends_on_the_codes_alone(pictures, split):
+    torch.manual_seed(1)
+    order = torch.randperm(len(pictures))
+    again = split_pictures(pictures.take(order))
+    for part, other in zip(split, again, strict=True):
+        assert {pictures.codes[i] for i in part} == {pictures.codes[order[i]] for i in other}
+
+
+def test_the_split_is_the_same_in_another_process(pictures, split):
+    code = "from mmlib.data.emoji import *; p = make_pictures(); print(*(p.codes[i] for i in split_pictures(p).test))"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert out.stdout.split() == [pictures.codes[i] for i in split.test]
+
+
+def test_too_few_pictures_to_split(pictures):
+    with pytest.raises(ValueError, match="expected 600 pictures of known words.*smaller parts"):
+        split_pictures(pictures.take(torch.arange(500)))
+
+
+def test_a_folder_in_place_of_the_package(svgs, own_cache):
+    pictures = make_pictures(size=8, folder=svgs)
+    assert pictures.names == (("face with tears of joy", "grinning face"), ("beaming face with smiling eyes",))
+    assert pictures.codes == ("1F600", "1F601")
+    assert pictures.image[0, :, 0, 0].tolist() == [255, 0, 0]
+    assert pictures.image[0, :, 7, 0].tolist() == [255, 255, 255]
+
+
+def test_a_folder_without_drawings(tmp_path):
+    with pytest.raises(ValueError, match="make_pictures: expected SVG files named by code points"):
+        make_pictures(folder=tmp_path)
+
+
+def test_a_broken_drawing_is_named(svgs, own_cache):
+    (svgs / "1F601.svg").write_text("<svg")
+    with pytest.raises(ValueError, match="1F601.svg"):
+        make_pictures(size=8, folder=svgs)
+    assert not own_cache.exists() or not list(own_cache.iterdir())
+
+
+def kept(folder):
+    (file,) = folder.iterdir()
+    return file
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b[:40] + b"?" + b[41:], lambda b: b"", lambda b: b + b"x"]
+)
+def test_a_damaged_cache_is_made_again(svgs, own_cache, damage):
+    image = make_pictures(size=8, folder=svgs).image
+    whole = kept(own_cache).read_bytes()
+    kept(own_cache).write_bytes(damage(whole))
+    assert torch.equal(make_pictures(size=8, folder=svgs).image, image)
+    assert kept(own_cache).read_bytes() == whole
+
+
+def test_the_cache_is_read(svgs, own_cache, monkeypatch):
+    image = make_pictures(size=8, folder=svgs).image
+    monkeypatch.setattr("mmlib.data.emoji._render", lambda *_: pytest.fail("rendered again"))
+    assert torch.equal(make_pictures(size=8, folder=svgs).image, image)
+
+
+def test_another_drawing_is_not_taken_from_the_cache(svgs, own_cache):
+    before = make_pictures(size=8, folder=svgs)
+    drawing = svgs / "1F600.svg"
+    drawing.write_text(drawing.read_text().replace("red", "green"))
+    assert not torch.equal(make_pictures(size=8, folder=svgs).image[0], before.image[0])
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(svgs, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "file" / "cache"))
+    assert len(make_pictures(size=8, folder=svgs)) == 2
+
+
+def test_a_full_disk_leaves_nothing_half_written(svgs, own_cache, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", full)
+    assert len(make_pictures(size=8, folder=svgs)) == 2
+    assert list(own_cache.iterdir()) == []
+
+
+def test_two_processes_at_once(svgs, own_cache):
+    code = f"from mmlib.data.emoji import make_pictures; print(make_pictures(8, {str(svgs)!r}).image.sum().item())"
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    sums = [process.communicate()[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sums[0] == sums[1] == str(make_pictures(8, svgs).image.sum().item())
+    assert kept(own_cache).is_file()
+
+
+def test_speed_of_the_cache(pictures):
+    start = time.perf_counter()
+    make_pictures()
+    assert time.perf_counter() - start < 3  # 0.3 s when nothing else runs; make bench measures it
+
+
+@pytest.fixture
+def own(tmp_path):
+    (tmp_path / "Images").mkdir()
+    for name, colour in (("a.png", "red"), ("b.png", "blue")):
+        Image.new("RGB", (20, 10), colour).save(tmp_path / "Images" / name)
+    (tmp_path / "captions.txt").write_text('image,caption\na.png,a red box\na.png,"red, again"\nb.png,a blue box\n')
+    return tmp_path
+
+
+def test_your_own_pictures(own):
+    pictures = load_pictures(own, size=8)
+    assert pictures.names == (("a red box", "red, again"), ("a blue box",))
+    assert pictures.codes == ("a.png", "b.png")
+    assert pictures.image.shape == (2, 3, 8, 8)
+    assert pictures.image[1, :, 4, 4].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize(
+    "captions, words",
+    [
+        ("image,caption\nc.png,a box\n", "the picture c.png named in captions.txt"),
+        ("image,caption\na.png\n", "'a.png' in line 2"),
+        ("image,caption\na.png,a, b\n", "A caption with a comma stands in quotes"),
+        ("image,caption\n", "an empty file"),
+    ],
+)
+def test_captions_that_are_refused(own, captions, words):
+    (own / "captions.txt").write_text(captions)
+    with pytest.raises(ValueError) as error:
+        load_pictures(own, size=8)
+    assert words in str(error.value)
+
+
+def test_pictures_that_are_refused(own):
+    (own / "Images" / "b.png").write_text("not a picture")
+    with pytest.raises(ValueError, match=r"load_pictures: expected a picture, got .*b\.png"):
+        load_pictures(own, size=8)
+    (own / "captions.txt").unlink()
+    with pytest.raises(ValueError, match=r"a file .*captions\.txt"):
+        load_pictures(own, size=8)
+
+
+def test_take_keeps_pictures_and_names_together(pictures):
+    few = pictures.take(torch.tensor([5, 2]))
+    assert isinstance(few, Pictures) and few.codes == (pictures.codes[5], pictures.codes[2])
+    assert np.array_equal(few.image[1], pictures.image[2])

@@ -1,0 +1,71 @@
+"""Metrics against matrices worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from mmlib.metrics import accuracy, entropy, median_rank, rank_of_best, recall_at_k
+
+SIM = torch.tensor(
+    [
+        [0.9, 0.1, 0.3, 0.2, 0.0, 0.5],  # right: 0           -> rank 1
+        [0.2, 0.4, 0.8, 0.6, 0.1, 0.0],  # right: 1           -> rank 3
+        [0.5, 0.6, 0.1, 0.2, 0.7, 0.3],  # right: 2 and 5     -> best is 5, rank 4
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],  # right: 0           -> rank 6
+    ]
+)
+RIGHT = torch.zeros(4, 6, dtype=torch.bool)
+RIGHT[0, 0] = RIGHT[1, 1] = RIGHT[2, 2] = RIGHT[2, 5] = RIGHT[3, 0] = True
+
+
+def test_ranks_by_hand():
+    assert rank_of_best(SIM, RIGHT).tolist() == [1, 3, 4, 6]
+
+
+@pytest.mark.parametrize("k, expected", [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.75), (5, 0.75), (6, 1.0)])
+def test_recall_by_hand(k, expected):
+    assert recall_at_k(SIM, RIGHT, k) == expected
+
+
+def test_median_rank_by_hand():
+    assert median_rank(SIM, RIGHT) == 3.5
+
+
+def test_another_right_answer_above_does_not_hurt():
+    right = torch.tensor([[True, True, False]])
+    assert rank_of_best(torch.tensor([[0.2, 0.9, 0.5]]), right).tolist() == [1]
+
+
+def test_ties_cost_half_so_that_equal_similarities_are_chance():
+    right = torch.eye(9, dtype=torch.bool)
+    assert rank_of_best(torch.zeros(9, 9), right).tolist() == [5] * 9
+    assert recall_at_k(torch.zeros(9, 9), right, 1) == 0
+
+
+def test_ties_among_right_answers_cost_nothing():
+    assert rank_of_best(torch.tensor([[0.5, 0.5, 0.1]]), torch.tensor([[True, True, False]])).tolist() == [1]
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="k from 1 to 6, got 7"):
+        recall_at_k(SIM, RIGHT, 7)
+    with pytest.raises(ValueError, match="right answer for each query, got none for query 1"):
+        rank_of_best(SIM[:2], torch.tensor([[True] * 6, [False] * 6]))
+    with pytest.raises(ValueError, match="got NaN"):
+        rank_of_best(SIM * float("nan"), RIGHT)
+
+
+def test_accuracy_by_hand():
+    logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    assert accuracy(logits, torch.tensor([1, 0, 0, 0])) == 0.75
+
+
+@pytest.mark.parametrize("n", [1, 2, 12])
+def test_entropy_of_certainty_is_0_and_of_ignorance_log_n(n):
+    assert entropy(torch.eye(n)).tolist() == [0] * n
+    torch.testing.assert_close(entropy(torch.full((n,), 1 / n)).item(), math.log(n))
+
+
+def test_entropy_by_hand():
+    torch.testing.assert_close(entropy(torch.tensor([0.5, 0.25, 0.25])).item(), 1.5 * math.log(2))

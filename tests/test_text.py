@@ -1,0 +1,40 @@
+"""The tokenizer: rows by hand, unknown words, long texts, other scripts."""
+
+import pytest
+import torch
+
+from mmlib.data.text import Tokenizer, words_of
+
+
+@pytest.fixture
+def tokenizer():
+    return Tokenizer.from_texts(["Cat face", "face: smiling"], positions=6)
+
+
+def test_the_vocabulary_is_sorted_and_small(tokenizer):
+    assert tokenizer.words[4:] == ("cat", "face", "smiling")
+    assert len(tokenizer) == 7
+
+
+def test_rows_by_hand(tokenizer):
+    expected = torch.tensor([[2, 4, 5, 3], [2, 6, 3, 0], [2, 3, 0, 0], [2, 1, 4, 3]])
+    assert torch.equal(tokenizer.encode(["cat face", "SMILING!", "", "dog cat"]), expected)
+
+
+def test_a_long_text_loses_its_last_words_but_keeps_its_end(tokenizer):
+    assert tokenizer.encode(["cat " * 5000]).tolist() == [[2, 4, 4, 4, 4, 3]]
+
+
+def test_unknown_words_are_named(tokenizer):
+    assert tokenizer.unknown("a cat and 猫 🐈") == ["a", "and", "猫"]
+
+
+def test_words_of_other_scripts():
+    assert words_of("Das Öl, l'été; кот_1") == ["das", "öl", "l", "été", "кот_1"]
+
+
+def test_refusals(tokenizer):
+    with pytest.raises(ValueError, match="a list of texts, got one string. Use .'cat face'."):
+        tokenizer.encode("cat face")
+    with pytest.raises(ValueError, match="at least one text"):
+        tokenizer.encode([])

@@ -1,0 +1,50 @@
+"""Open the first notebook in JupyterLab, on the port that was asked for: `python tools/lab.py 8888`."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = "notebooks/01_clip.ipynb"
+
+
+def taken(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def checked_port(text):
+    """The port as a number, or an end with a reason. JupyterLab alone would take the next port in silence."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        sys.exit(f"PORT is {text!r}, expected a number from 1 to 65535. For example: make lab PORT=8889")
+    port = int(text)
+    if taken(port):
+        free = next((p for p in range(port + 1, 65536) if not taken(p)), 8888)
+        sys.exit(
+            f"Port {port} is taken, perhaps by a JupyterLab that still runs. Stop that, or choose another port: "
+            f"make lab PORT={free}"
+        )
+    return port
+
+
+def main(port):
+    print(f"Opening {NOTEBOOK} in JupyterLab on port {port}. Ctrl-C twice ends it.", flush=True)
+    options = [
+        f"--ServerApp.root_dir={ROOT}",
+        f"--LabApp.default_url=/lab/tree/{NOTEBOOK}",  # also in the address to copy where no browser opens
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.log_level=WARN",
+        "--LabApp.log_level=WARN",
+        # Nothing here asks the network for anything.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    if hasattr(os, "getuid") and os.getuid() == 0:
+        options.append("--allow-root")  # in a container there is nobody else; the server listens to this machine alone
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *options])
+
+
+if __name__ == "__main__":
+    main(checked_port(sys.argv[1]))

@@ -1,0 +1,71 @@
+"""Run every notebook of a folder afresh and keep its outputs: `python tools/notebooks.py notebooks`.
+
+What is kept is what a reader can use and what stays the same from run to run: no times of execution, no version of
+the kernel, and in place of a live widget, which no file can hold, a line that says how to get it.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+WIDGET_LINE = "A live widget stands here while the notebook runs (make lab)."
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def execute(path):
+    """The notebook at `path`, run in a new kernel of this very Python, in the notebook's own folder."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=900,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    return client.execute()
+
+
+def clean(notebook):
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if WIDGET in output.get("data", {}):
+                output.data = nbformat.from_dict({"text/plain": WIDGET_LINE})
+    return notebook
+
+
+def write(notebook, path):
+    """Whole or not at all: an interrupted run leaves the old notebook."""
+    partial = path.with_suffix(".partial")
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+def main(folder):
+    paths = sorted(Path(folder).resolve().glob("*.ipynb"))
+    if not paths:
+        sys.exit(f"No notebook in {folder}.")
+    for path in paths:
+        print(f"Running {path.name} ...", flush=True)
+        start = time.perf_counter()
+        try:
+            notebook = execute(path)
+        except CellExecutionError as error:
+            sys.exit(f"{path.name} failed, and is left as it was.\n{error}")
+        write(clean(notebook), path)
+        print(f"Running {path.name} took {time.perf_counter() - start:.0f} s.", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
