@@ -27,7 +27,7 @@ test:
 	@echo "3/4 The notebooks, at full size, with nbval. They train real models: some minutes."
 	@$(PYTHON) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
 	@echo "4/4 JupyterLab in a browser."
-	@$(PYTHON) -m pytest -q -m browser tests
+	@$(PYTHON) -m pytest -q -m "browser and not bench" tests
 	@echo "All tests passed."
 
 notebooks:

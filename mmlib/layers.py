@@ -34,7 +34,7 @@ class Attend(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: every token asks (query), offers (key) and gives (value).
+    """Multi-head attention: tokens ask (query), the context offers (key) and gives (value).
 
     Args:
         d: model width; a multiple of `heads`.
@@ -54,11 +54,22 @@ class Attention(nn.Module):
         self.attend = Attend()
         self.out = nn.Linear(d, d)
 
-    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Let the tokens look at each other."""
-        q, k, v = rearrange(self.qkv(tokens), "b n (three heads k) -> three b heads n k", three=3, heads=self.heads)
-        mixed = self.attend(q, k, v, causal=self.causal)
-        return self.out(rearrange(mixed, "b heads n k -> b n (heads k)"))
+    def forward(
+        self,
+        tokens: Float[Tensor, "b i d"],
+        context: Float[Tensor, "b j d"] | None = None,
+        mask: Bool[Tensor, "b 1 i j"] | None = None,
+    ) -> Float[Tensor, "b i d"]:
+        """Let the tokens look at each other, or at a context; a mask is True where they may look."""
+        if context is None:
+            q, k, v = rearrange(self.qkv(tokens), "b n (three heads k) -> three b heads n k", three=3, heads=self.heads)
+        else:
+            (for_q, for_kv), (bias_q, bias_kv) = (p.tensor_split([len(p) // 3]) for p in self.qkv.parameters())
+            q = rearrange(F.linear(tokens, for_q, bias_q), "b i (heads k) -> b heads i k", heads=self.heads)
+            kv = F.linear(context, for_kv, bias_kv)
+            k, v = rearrange(kv, "b j (two heads k) -> two b heads j k", two=2, heads=self.heads)
+        mixed = self.attend(q, k, v, mask=mask, causal=self.causal and context is None)
+        return self.out(rearrange(mixed, "b heads i k -> b i (heads k)"))
 
 
 class Block(nn.Module):
@@ -71,21 +82,25 @@ class Block(nn.Module):
         heads: number of attention heads.
         hidden: width of the feed-forward network's middle layer.
         causal: token i sees the tokens j <= i only.
-        dropout: share of each branch's outputs set to zero in training.
     """
 
-    def __init__(self, d: int, heads: int, hidden: int, causal: bool = False, dropout: float = 0.0):
+    def __init__(self, d: int, heads: int, hidden: int, causal: bool = False):
         super().__init__()
         self.norm1 = nn.LayerNorm(d)
         self.attention = Attention(d, heads, causal)
         self.norm2 = nn.LayerNorm(d)
         self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """Update every token by what it saw, then by itself."""
-        tokens = tokens + self.dropout(self.attention(self.norm1(tokens)))
-        return tokens + self.dropout(self.mlp(self.norm2(tokens)))
+    def forward(
+        self,
+        tokens: Float[Tensor, "b i d"],
+        context: Float[Tensor, "b j d"] | None = None,
+        mask: Bool[Tensor, "b 1 i j"] | None = None,
+    ) -> Float[Tensor, "b i d"]:
+        """Update every token by what it saw, in itself and the others or in a context, then by itself."""
+        seen = None if context is None else self.norm1(context)
+        tokens = tokens + self.attention(self.norm1(tokens), seen, mask)
+        return tokens + self.mlp(self.norm2(tokens))
 
 
 class PatchEmbedding(nn.Module):

@@ -78,13 +78,14 @@ def attention_weights(
     return scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1).masked_fill(~allowed, 0)
 
 
-def attention_rollout(layers: Sequence[Float[Tensor, "b heads n n"]]) -> Float[Tensor, "b n n"]:
+def attention_rollout(layers: Sequence[Float[Tensor, "b heads _ n"]]) -> Float[Tensor, "b _ n"]:
     """How much of each token of the first layer reaches each token of the last, the residual paths included.
 
     Equation: R_l = (A_l + I) / 2 R_(l-1), with R_0 = I  (Abnar & Zuidema 2020, section 3)
 
     Args:
-        layers: the weights of one pass, from the first layer to the last.
+        layers: the weights of one pass, from the first layer to the last; the last may hold the first tokens' rows
+            alone, as where a model computes only the token that it reads.
 
     Returns:
         Row i says where token i comes from; rows sum to 1. Uniform attention gives (1/2)^layers of a token to itself,
@@ -97,5 +98,5 @@ def attention_rollout(layers: Sequence[Float[Tensor, "b heads n n"]]) -> Float[T
     rollout = identity.expand(len(layers[0]), -1, -1)
     for attn in layers:
         mean_head = reduce(attn, "b heads i j -> b i j", "mean")
-        rollout = (mean_head + identity) / 2 @ rollout
+        rollout = (mean_head + identity[: mean_head.shape[1]]) / 2 @ rollout
     return rollout

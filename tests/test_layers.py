@@ -59,6 +59,15 @@ def test_causal_attention_does_not_see_what_comes_later():
     assert not torch.allclose(block(x)[:, 4:], block(later)[:, 4:])
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_one_token_may_be_computed_alone(causal):
+    block = Block(d=8, heads=2, hidden=16, causal=causal).eval()
+    x = torch.randn(2, 6, 8)
+    past = torch.arange(6) <= 3 if causal else torch.ones(6, dtype=torch.bool)
+    alone = block(x[:, 3:4], context=x, mask=past.expand(2, 1, 1, 6))
+    torch.testing.assert_close(alone, block(x)[:, 3:4])
+
+
 def test_a_block_without_causality_does_not_mind_the_order():
     block = Block(d=8, heads=2, hidden=16).eval()
     x, order = torch.randn(1, 6, 8), torch.randperm(6)

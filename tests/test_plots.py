@@ -66,7 +66,7 @@ def figures():
     temperatures = np.geomspace(0.005, 1, 20)
     curves = {f"{n} {LONG}": (temperatures, np.full(20, 0.01 * n)) for n in range(5)}
     return {
-        "pictures": plots.plot_pictures(pictures(8), [LONG, "W" * 80, "a", "", "$x$ and 日本", *["b"] * 3]),
+        "pictures": plots.plot_pictures(pictures(8), [LONG, "W" * 80, "a", "", "$x_{$ and 日本", *["b"] * 3]),
         "matrix": plots.plot_matrix(matrix, names, names, "similarity", pictures=pictures(12)),
         "small matrix": plots.plot_matrix(matrix[:3, :3], names[:3], names[:3], "by hand", pictures=pictures(3)),
         "bars": plots.plot_bars({name: 0.9 for name in names}, "accuracy", {"chance": 0.05}, right=names[0]),

@@ -110,7 +110,16 @@ def test_a_model_without_attention_is_refused():
 
 class TestOnCLIP:
     model = CLIP(
-        CLIPConfig(vocabulary=12, text_width=16, text_heads=2, image_size=16, image_width=16, image_heads=2, embed=8)
+        CLIPConfig(
+            vocabulary=12,
+            text_width=16,
+            text_heads=2,
+            text_layers=2,
+            image_size=16,
+            image_width=16,
+            image_heads=2,
+            embed=8,
+        )
     )
 
     def test_pictures(self):
@@ -118,14 +127,15 @@ class TestOnCLIP:
             self.model.encode_image(torch.rand(2, 3, 16, 16))
         assert list(attn) == ["blocks.0.attention.attend", "blocks.1.attention.attend"]
         rollout = attention_rollout([passes[0] for passes in attn.values()])
-        assert rollout.shape == (2, 1 + 4, 1 + 4)
-        torch.testing.assert_close(rollout.sum(dim=-1), torch.ones(2, 5))
+        assert rollout.shape == (2, 1, 1 + 4)  # of the class token alone, since the last block computes no other
+        torch.testing.assert_close(rollout.sum(dim=-1), torch.ones(2, 1))
 
     def test_a_word_never_looks_ahead(self):
         with record(self.model.text) as attn:
-            self.model.encode_text(torch.tensor([[2, 5, 6, 3]]))
-        for (weights,) in attn.values():
-            assert (weights.triu(1) == 0).all() and (weights.tril() > 0).sum() == 2 * 10
+            self.model.encode_text(torch.tensor([[2, 5, 6, 3, 0]]))
+        (first,), (last,) = attn.values()
+        assert (first.triu(1) == 0).all() and (first.tril() > 0).sum() == 2 * 15
+        assert (last[..., :4] > 0).all() and (last[..., 4:] == 0).all()  # the end sees the text, and no padding
 
 
 class TestRollout:
@@ -138,6 +148,11 @@ class TestRollout:
         last = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])  # both look at token 1
         # (I + A_2) / 2 (I + A_1) / 2 = [.5 .5; 0 1] [1 0; .5 .5]
         torch.testing.assert_close(attention_rollout([first, last])[0], torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+
+    def test_the_last_layer_may_hold_the_first_tokens_alone(self):
+        first, last = torch.rand(2, 1, 3, 4, 4).softmax(dim=-1)
+        whole = attention_rollout([first, last])
+        torch.testing.assert_close(attention_rollout([first, last[:, :, :2]]), whole[:, :2])
 
     def test_attention_to_oneself_alone_changes_nothing(self):
         eye = torch.eye(4).expand(3, 2, 4, 4)

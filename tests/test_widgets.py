@@ -104,6 +104,18 @@ def test_hardest_weight_is_its_share_of_the_gradient():
     assert demo.state()["hardest_weight"] == pytest.approx((push.max() / push.sum()).item(), rel=1e-4)
 
 
+def test_temperature_moves_what_it_draws():
+    demo, image_emb, text_emb = temperature()
+    demo.temperature.value, demo.picture.value = 0.2, 4
+    rows = [softmax([float(image @ text) / 0.2 for text in text_emb]) for image in image_emb]
+    assert np.allclose(demo.drawing.heat.get_array(), rows, atol=1e-5)
+    assert [bar.get_width() for bar in demo.drawing.bars] == pytest.approx(rows[4], abs=1e-5)
+    assert [bar.get_hatch() for bar in demo.drawing.bars] == ["", "", "", "", "//", ""]
+    assert [text.get_text() for text in demo.drawing.values] == [f"{p:.2f}" for p in rows[4]]
+    assert demo.drawing.outline.get_y() == 3.5
+    assert demo.drawing.dot.get_xydata()[0] == pytest.approx([0.2, demo.state()["candidates"]])
+
+
 def test_temperature_redraws_at_the_same_size():
     demo = temperature()[0]
     pictures = [demo.live.image.value]
@@ -162,6 +174,17 @@ def test_temperature_refuses_other_numbers_of_pairs(n):
 def test_temperature_refuses_a_learned_temperature_that_is_none(learned):
     with pytest.raises(ValueError, match="TemperatureExplorer: expected learned above 0"):
         temperature(learned)
+
+
+def test_a_callback_waits_for_the_drawing_in_progress():
+    demo = temperature()[0]
+    with demo.live.lock:
+        thread = threading.Thread(target=lambda: setattr(demo.temperature, "value", 0.5))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join(30)
+    assert "Temperature 0.500" in demo.live.words.value
 
 
 def test_two_threads_at_once_leave_a_demo_that_agrees_with_its_controls():
@@ -234,13 +257,14 @@ def test_search_survives(query):
 
 def test_an_error_in_a_callback_is_shown_and_the_next_answer_is_right():
     demo = search()
-    demo.query.value = "cat"
+    blank, demo.query.value = demo.live.image.value, "cat"
 
     def broken(texts):
         raise RuntimeError("no <weights>")
 
     before, demo.encode_text = demo.live.image.value, broken
     demo.query.value = "dog"
+    assert demo.live.image.value == blank
     assert "RuntimeError: no &lt;weights&gt;" in demo.live.words.value and 'role="alert"' in demo.live.words.value
     demo.encode_text = Words().encode
     demo.query.value = "cat"
@@ -333,6 +357,19 @@ def test_zero_shot_reads_no_more_than_fifty_classes():
     assert "1950 more classes were not read" in demo.live.words.value and len(demo.live.words.value) < 1000
 
 
+def test_zero_shot_shows_an_error_and_no_bars_of_an_older_answer():
+    demo = zero_shot()
+    demo.classes.value = ""
+    blank = demo.live.image.value
+
+    def broken(texts):
+        raise RuntimeError("no weights")
+
+    demo.classes.value, demo.encode_text = "cat", broken
+    demo.classes.value = "dog"
+    assert "RuntimeError: no weights" in demo.live.words.value and demo.live.image.value == blank
+
+
 def test_zero_shot_encodes_classes_once_while_the_picture_moves():
     demo, calls = zero_shot(), []
     demo.encode_text = lambda texts: calls.append(texts) or Words().encode(texts)
@@ -386,14 +423,14 @@ def test_panel_redraws_less_often_when_drawing_is_slow(monkeypatch):
     now, pictures = [0.0], []
     monkeypatch.setattr("mmlib.widgets.training.time.perf_counter", lambda: now[0])
     panel = TrainingPanel(10_000, (2.0, "log b"))
-    draw = panel.live._draw
+    draw = panel.live.draw
 
     def slow():
         now[0] += 0.1
         pictures.append(now[0])
         return draw()
 
-    monkeypatch.setattr(panel.live, "_draw", slow)
+    monkeypatch.setattr(panel.live, "draw", slow)
     for step in range(1, 5_001):
         now[0] += 0.01
         panel.on_step(record(step, 10_000))
@@ -446,8 +483,8 @@ def test_panel_follows_the_steps_of_the_records():
 
 
 def test_panel_survives_a_loss_that_is_not_a_number():
-    panel = panel_with([1, 2], loss=math.nan)
-    panel.on_step(record(3, loss=math.inf))
+    panel = panel_with([1, 2], loss=math.inf)
+    panel.on_step(record(3, loss=math.nan))
     panel._show()
     assert "Error" not in panel.live.words.value
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -70,7 +70,7 @@ class VisionTransformer(nn.Module):
         self.position = nn.Parameter(d**-0.5 * torch.randn(1 + grid**2, d))
         self.norm_in = nn.LayerNorm(d)
         blocks = (Block(d, config.image_heads, 4 * d) for _ in range(config.image_layers))
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.norm_out = nn.LayerNorm(d)
         self.project = nn.Linear(d, config.embed, bias=False)
 
@@ -79,8 +79,12 @@ class VisionTransformer(nn.Module):
         patches = rearrange(self.patches(image), "b d h w -> b (h w) d")
         class_token = self.class_token.expand(len(image), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1) + self.position
-        tokens = self.blocks(self.norm_in(tokens))
-        return self.project(self.norm_out(tokens[:, 0]))
+        tokens = self.norm_in(tokens)
+        *blocks, last = self.blocks
+        for block in blocks:
+            tokens = block(tokens)
+        class_token = last(tokens[:, :1], context=tokens)  # only this one is read, so only this one is computed
+        return self.project(self.norm_out(class_token[:, 0]))
 
 
 class TextTransformer(nn.Module):
@@ -97,20 +101,25 @@ class TextTransformer(nn.Module):
         self.position = nn.Parameter(0.01 * torch.randn(config.positions, d))
         nn.init.normal_(self.token.weight, std=0.02)
         blocks = (Block(d, config.text_heads, 4 * d, causal=True) for _ in range(config.text_layers))
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.norm_out = nn.LayerNorm(d)
         self.project = nn.Linear(d, config.embed, bias=False)
 
     def forward(self, text_ids: Int[Tensor, "b s"]) -> Float[Tensor, "b e"]:
         """Embed texts; the result is not yet of unit length."""
         tokens = self.token(text_ids) + self.position[: text_ids.shape[1]]
-        tokens = self.blocks(tokens)
-        return self.project(self.norm_out(self.read(tokens, text_ids)))
+        *blocks, last = self.blocks
+        for block in blocks:
+            tokens = block(tokens)
+        place = torch.arange(text_ids.shape[1], device=text_ids.device)
+        end = self.end_of(text_ids)[:, None]
+        end_token = tokens.gather(1, repeat(end, "b 1 -> b 1 d", d=tokens.shape[2]))
+        end_token = last(end_token, context=tokens, mask=rearrange(place <= end, "b s -> b 1 1 s"))  # it sees its past
+        return self.project(self.norm_out(end_token[:, 0]))
 
-    def read(self, tokens: Float[Tensor, "b s d"], text_ids: Int[Tensor, "b s"]) -> Float[Tensor, "b d"]:
-        """The state at the first end-of-text token, the only one that has seen the whole text."""
-        end = (text_ids == self.end_id).int().argmax(dim=1)
-        return tokens[torch.arange(len(tokens), device=tokens.device), end]
+    def end_of(self, text_ids: Int[Tensor, "b s"]) -> Int[Tensor, " b"]:
+        """Where to read: the first end-of-text token, the only one that has seen the whole text."""
+        return (text_ids == self.end_id).int().argmax(dim=1)
 
 
 class CLIP(nn.Module):

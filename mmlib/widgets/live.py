@@ -44,7 +44,7 @@ class Live:
         with self.lock:
             try:
                 words = update()
-                self.image.value = self._draw()
+                self.draw()
             except Exception as error:  # from a callback it would only reach the server's log
                 self.say(f"{type(error).__name__}: {error}", urgent=True)
             else:
@@ -62,14 +62,15 @@ class Live:
         """Forget the kept picture: something that stands still has been altered."""
         self._ground = None
 
-    def _draw(self) -> bytes:
+    def draw(self) -> None:
+        """Show the figure as its artists are now."""
         canvas = self.figure.canvas
         if self._ground is None:
             self._ground = self._draw_ground(canvas)
         canvas.restore_region(self._ground)
         for artist in self.moving:
             self.figure.draw_artist(artist)
-        return encode_png(np.asarray(canvas.buffer_rgba()))
+        self.image.value = encode_png(np.asarray(canvas.buffer_rgba()))
 
     def _draw_ground(self, canvas):
         seen = [artist.get_visible() for artist in self.moving]

@@ -93,6 +93,7 @@ class SearchExplorer(VBox):
             state = self.state()
         except Exception:
             self._fill([], [])  # no picture of an older answer beside the words of an error
+            self.live.draw()
             raise
         self._fill(state["nearest"], state["similarity"])
         if not state["nearest"]:

@@ -133,6 +133,7 @@ class ZeroShotExplorer(VBox):
             state = self.state()
         except Exception:
             self._fill([], {kind: [] for kind in self.bars})  # no bars of an older answer beside the words of an error
+            self.live.draw()
             raise
         picture = state["picture"]
         self.shown.set_data(self.pictures[picture].permute(1, 2, 0).numpy())
