@@ -43,7 +43,8 @@ def clip_loss(
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     if not same.diagonal().all():
-        refuse("clip_loss", "same[i, i] True for every pair", "False on the diagonal", "A pair is its own answer.")
+        fix = "A pair is its own answer."
+        refuse("clip_loss", "same[i, i] True for every pair", "False on the diagonal", fix)
     shared = same.to(logits.dtype)
     to_text = F.cross_entropy(logits, shared / shared.sum(dim=1, keepdim=True))
     to_image = F.cross_entropy(logits.T, shared.T / shared.T.sum(dim=1, keepdim=True))
@@ -60,7 +61,7 @@ def siglip_loss(
     """Sigmoid loss: every picture and text of the batch is asked by itself, "do you belong together?".
 
     Equation: L = -1/b sum_ij log sigmoid(z_ij (s <image_i, text_j> + bias)), z = +1 or -1
-    (1.15; Zhai et al. 2023, alg. 1)
+    (1.16; Zhai et al. 2023, alg. 1)
 
     Args:
         image_emb, text_emb: unit vectors; row i of both is a pair.

@@ -81,7 +81,7 @@ def attention_weights(
 def attention_rollout(layers: Sequence[Float[Tensor, "b heads _ n"]]) -> Float[Tensor, "b _ n"]:
     """How much of each token of the first layer reaches each token of the last, the residual paths included.
 
-    Equation: R_l = (A_l + I) / 2 R_(l-1), with R_0 = I  (Abnar & Zuidema 2020, section 3)
+    Equation: R_l = (A_l + I) / 2 R_(l-1), with R_0 = I  (1.15; Abnar & Zuidema 2020, section 3)
 
     Args:
         layers: the weights of one pass, from the first layer to the last; the last may hold the first tokens' rows

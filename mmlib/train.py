@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import AdamW
 from tqdm import tqdm
 
@@ -86,7 +87,7 @@ def train(
     with lock:
         model.to(device)
     optimizer = make_optimizer(model, weight_decay)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)  # else small gradients round to 0
+    scaler = GradScaler(device.type, enabled=precision == torch.float16)  # else small gradients round to 0
 
     history = History()
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
@@ -135,9 +136,9 @@ def train(
 
 
 def update(
-    model: nn.Module, loss: Tensor, optimizer: AdamW, scaler: torch.amp.GradScaler, clip_norm: float, step: int
+    model: nn.Module, loss: Tensor, optimizer: AdamW, scaler: GradScaler, clip_norm: float, step: int
 ) -> tuple[float, float]:
-    """Move the weights one step down the gradient; gives the loss, and the gradient's length before clipping.
+    """Move the weights one step down the gradient; give the loss, and the gradient's length uncut.
 
     Raises:
         ValueError: the loss or its gradient is not finite. The weights are as before.
@@ -146,11 +147,11 @@ def update(
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    loss_value, grad_norm = torch.stack([loss.detach().float(), norm.float()]).tolist()  # one wait for the GPU, not two
-    # A scaler seeks its scale by trial: it skips the step where a gradient overflows, and that is no divergence.
+    loss_value, grad_norm = torch.stack([loss.detach().float(), norm.float()]).tolist()
+    # A scaler seeks its scale by trial: it skips a step whose gradient overflows, which is no divergence.
     if not math.isfinite(loss_value) or not (math.isfinite(grad_norm) or scaler.is_enabled()):
         got = f"{loss_value:.3g} and {grad_norm:.3g} at step {step}, lr {optimizer.param_groups[0]['lr']:.2g}"
-        fix = "Try a third of the peak lr and a longer warmup; at step 1, look for NaN in the data and the loss."
+        fix = "Try a third of the peak lr; at step 1, look for NaN in the data and the loss."
         refuse("train", "a finite loss and gradient", got, fix)
     scaler.step(optimizer)
     scaler.update()

@@ -93,6 +93,9 @@ def test_bad_input_is_refused(model):
         model.encode_text(torch.tensor([[2, 20, 3]]))
     with pytest.raises(ValueError, match="multiple of the patch, got image_size=20, patch=8"):
         CLIP(CLIPConfig(vocabulary=20, image_size=20))
+    for temperature in (0.0, -0.07):
+        with pytest.raises(ValueError, match="CLIP: expected temperature above 0"):
+            CLIP(CLIPConfig(vocabulary=20, temperature=temperature))
 
 
 def planted(texts):

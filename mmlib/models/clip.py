@@ -19,7 +19,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmlib.check import check_image, check_text_ids, refuse
+from mmlib.check import check_image, check_positive, check_text_ids, refuse
 from mmlib.layers import Block, ConvStem
 
 MAX_LOG_SCALE = math.log(100)
@@ -83,7 +83,7 @@ class VisionTransformer(nn.Module):
         *blocks, last = self.blocks
         for block in blocks:
             tokens = block(tokens)
-        class_token = last(tokens[:, :1], context=tokens)  # only this one is read, so only this one is computed
+        class_token = last(tokens[:, :1], context=tokens)  # the only one that is read
         return self.project(self.norm_out(class_token[:, 0]))
 
 
@@ -114,7 +114,8 @@ class TextTransformer(nn.Module):
         place = torch.arange(text_ids.shape[1], device=text_ids.device)
         end = self.end_of(text_ids)[:, None]
         end_token = tokens.gather(1, repeat(end, "b 1 -> b 1 d", d=tokens.shape[2]))
-        end_token = last(end_token, context=tokens, mask=rearrange(place <= end, "b s -> b 1 1 s"))  # it sees its past
+        past = rearrange(place <= end, "b s -> b 1 1 s")
+        end_token = last(end_token, context=tokens, mask=past)
         return self.project(self.norm_out(end_token[:, 0]))
 
     def end_of(self, text_ids: Int[Tensor, "b s"]) -> Int[Tensor, " b"]:
@@ -141,6 +142,7 @@ class CLIP(nn.Module):
         self.config = config
         self.image = VisionTransformer(config)
         self.text = TextTransformer(config)
+        check_positive("CLIP", "temperature", config.temperature, "The paper starts at 0.07.")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     def encode_image(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e"]:
