@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -159,12 +158,6 @@ def test_two_processes_at_once(svgs, own_cache):
     assert [process.returncode for process in both] == [0, 0]
     assert sums[0] == sums[1] == str(make_pictures(8, svgs).image.sum().item())
     assert kept(own_cache).is_file()
-
-
-def test_speed_of_the_cache(pictures):
-    start = time.perf_counter()
-    make_pictures()
-    assert time.perf_counter() - start < 3  # 0.3 s when nothing else runs; make bench measures it
 
 
 @pytest.fixture
