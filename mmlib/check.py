@@ -52,6 +52,32 @@ def _fix_for_shape(shape: tuple[int, ...], height: int, width: int) -> str:
     return f"Resize with torchvision.transforms.v2.functional.resize(x, [{height}, {width}])."
 
 
+def check_video(where: str, video: Tensor, size: int) -> None:
+    """Refuse anything but a batch of RGB videos (b, t, 3, size, size) with values in [0, 1] and one frame or more.
+
+    Raises:
+        ValueError: time behind channels, channels last, no frame, another size, integers, values in [0, 255], NaN.
+    """
+    expected, shape = f"video (b, t, c=3, h={size}, w={size})", tuple(video.shape)
+    if len(shape) != 5 or shape[2:] != (3, size, size):
+        refuse(where, expected, str(shape), _fix_for_video(shape, size))
+    if shape[1] == 0:
+        refuse(where, "a video of one frame or more", f"none in {shape}", "Was it cut behind its end?")
+    if not video.is_floating_point():
+        refuse(where, "video of floats in [0, 1]", str(video.dtype), "Use video.float() / 255.")
+    check_unit_range(where, video, "video")
+
+
+def _fix_for_video(shape: tuple[int, ...], size: int) -> str:
+    if len(shape) == 4:
+        return "One video? Add the batch axis: x[None]. One frame of each? Add the time axis: x[:, None]."
+    if len(shape) == 5 and shape[1] == 3:
+        return 'Time behind channels? Use rearrange(x, "b c t h w -> b t c h w").'
+    if len(shape) == 5 and shape[4] == 3:
+        return 'Channels last? Use rearrange(x, "b t h w c -> b t c h w").'
+    return f"Resize with torchvision.transforms.v2.functional.resize(x, [{size}, {size}])."
+
+
 def check_unit_range(where: str, x: Tensor, name: str) -> None:
     """Refuse values outside [0, 1] and values that are not numbers.
 

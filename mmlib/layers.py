@@ -62,7 +62,8 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b i d"]:
         """Let the tokens look at each other, or at a context; a mask is True where they may look."""
         if context is None:
-            q, k, v = rearrange(self.qkv(tokens), "b n (three heads k) -> three b heads n k", three=3, heads=self.heads)
+            qkv = self.qkv(tokens).chunk(3, dim=-1)
+            q, k, v = (rearrange(x, "b n (heads k) -> b heads n k", heads=self.heads) for x in qkv)
         else:
             (for_q, for_kv), (bias_q, bias_kv) = (p.tensor_split([len(p) // 3]) for p in self.qkv.parameters())
             q = rearrange(F.linear(tokens, for_q, bias_q), "b i (heads k) -> b heads i k", heads=self.heads)
@@ -111,11 +112,12 @@ class PatchEmbedding(nn.Module):
     Args:
         d: width of a token.
         patch: side of a patch, in pixels.
+        bias: whether a vector is added to every token; CLIP does without, TimeSformer has one.
     """
 
-    def __init__(self, d: int, patch: int):
+    def __init__(self, d: int, patch: int, bias: bool = False):
         super().__init__()
-        self.convolution = nn.Conv2d(3, d, patch, stride=patch, bias=False)
+        self.convolution = nn.Conv2d(3, d, patch, stride=patch, bias=bias)
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d rows columns"]:
         """Turn patches into tokens."""

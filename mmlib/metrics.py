@@ -1,6 +1,8 @@
 """Metrics: numbers in, a float or a tensor out. `q` queries, `g` gallery; a larger `sim` is closer."""
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -68,6 +70,46 @@ def accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> f
     0.5
     """
     return (logits.argmax(dim=1) == target).float().mean().item()
+
+
+def top_k_accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], k: int) -> float:
+    """Share of rows where the target's logit is among the k largest; chance is k / classes.
+
+    Equation: top-k = 1/b sum_i [y_i is among the k largest of logits_i]  (2.11)
+
+    Ties are shared out as in `rank_of_best`, so that a model that scores all classes alike knows nothing.
+
+    Raises:
+        ValueError: k below 1 or above the number of classes.
+
+    >>> top_k_accuracy(torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), torch.tensor([1, 2]), k=2)
+    0.5
+    """
+    if not 1 <= k <= logits.shape[1]:
+        refuse("top_k_accuracy", f"k from 1 to {logits.shape[1]}", str(k), "There are no more classes.")
+    return recall_at_k(logits, F.one_hot(target, logits.shape[1]).bool(), k)
+
+
+def confusion_matrix(predicted: Int[Tensor, " b"], target: Int[Tensor, " b"], classes: int) -> Float[Tensor, "c c"]:
+    """Row i, column j: the share of the examples of class i that were called j. Rows sum to 1.
+
+    Equation: C_ij = share of the clips of motion i that are called j  (2.12)
+
+    A class with no example has a row of zeros; its share is unknown.
+
+    Raises:
+        ValueError: a class outside 0 to `classes` - 1.
+
+    >>> confusion_matrix(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), classes=2)
+    tensor([[0.5000, 0.5000],
+            [0.0000, 1.0000]])
+    """
+    low, high = min(predicted.min(), target.min()).item(), max(predicted.max(), target.max()).item()
+    if low < 0 or high >= classes:
+        refuse("confusion_matrix", f"classes from 0 to {classes - 1}", f"classes from {low} to {high}")
+    counts = torch.bincount(target * classes + predicted, minlength=classes**2).float()
+    counts = rearrange(counts, "(i j) -> i j", i=classes)
+    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def entropy(probs: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:

@@ -136,7 +136,7 @@ def _peak_memory_gb() -> float | None:
 
 
 def _show(number: float | None) -> str:
-    return "-" if number is None else f"{number:g}"
+    return "-" if number is None else f"{number:.12g}"  # a count of parameters keeps all its digits
 
 
 def _caption(results: dict) -> str:

@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from mmlib.metrics import accuracy, entropy, median_rank, rank_of_best, recall_at_k
+from mmlib.metrics import (
+    accuracy,
+    confusion_matrix,
+    entropy,
+    median_rank,
+    rank_of_best,
+    recall_at_k,
+    top_k_accuracy,
+)
 
 SIM = torch.tensor(
     [
@@ -59,6 +67,36 @@ def test_refusals():
 def test_accuracy_by_hand():
     logits = torch.tensor([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
     assert accuracy(logits, torch.tensor([1, 0, 0, 0])) == 0.75
+
+
+@pytest.mark.parametrize("k, expected", [(1, 0.25), (2, 0.5), (3, 0.75), (4, 1.0)])
+def test_top_k_by_hand(k, expected):
+    logits = torch.tensor([[4.0, 3, 2, 1]] * 4)  # the targets rank first, second, third, fourth
+    assert top_k_accuracy(logits, torch.tensor([0, 1, 2, 3]), k) == expected
+
+
+def test_top_1_is_accuracy_and_equal_logits_are_no_answer():
+    logits, target = torch.randn(50, 6), torch.randint(6, (50,))
+    assert top_k_accuracy(logits, target, 1) == accuracy(logits, target)
+    assert top_k_accuracy(torch.zeros(5, 6), torch.arange(5), 3) == 0
+
+
+@pytest.mark.parametrize("k", [0, 5])
+def test_top_k_refuses_more_classes_than_there_are(k):
+    with pytest.raises(ValueError, match=f"k from 1 to 4, got {k}"):
+        top_k_accuracy(torch.zeros(2, 4), torch.tensor([0, 1]), k)
+
+
+def test_confusion_by_hand():
+    predicted, target = torch.tensor([0, 1, 1, 2, 0]), torch.tensor([0, 0, 0, 0, 2])
+    expected = [[0.25, 0.5, 0.25, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert confusion_matrix(predicted, target, classes=4).tolist() == expected
+
+
+@pytest.mark.parametrize("predicted, target", [([3], [0]), ([0], [3]), ([-1], [0])])
+def test_confusion_refuses_other_classes(predicted, target):
+    with pytest.raises(ValueError, match="classes from 0 to 2, got"):
+        confusion_matrix(torch.tensor(predicted), torch.tensor(target), classes=3)
 
 
 @pytest.mark.parametrize("n", [1, 2, 12])

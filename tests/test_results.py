@@ -107,6 +107,9 @@ class TestReport:
         assert lines[2].split() == ["text_to_image_r1", "0.8712", "0.0025", "0.003", "0.85"]
         assert len({len(line) for line in lines[1:]}) == 1
 
+    def test_large_counts_keep_all_their_digits(self, shown):
+        assert Table(reported(shown, {"parameters": {"value": 121_566_352}})["text/html"]).cells[0] == "121566352"
+
     def test_every_metric_under_its_floor_is_named_after_the_output(self, shown):
         metrics = {
             "a": {"value": 0.5, "floor": 0.6},

@@ -82,7 +82,7 @@ def call(function: Callable, *arguments: Any) -> Tensor:
         not_started(f"put your code in place of the ... in {name}, then run the cell again.")
     if got is None:
         not_started(f"{name} returned None. If you did write it, its return line is missing.")
-    for parameter, before, after in zip(_parameters(function), arguments, copies, strict=False):
+    for parameter, before, after in zip(_parameters(function, len(copies)), arguments, copies, strict=True):
         if not (torch.equal(before, after) if isinstance(before, Tensor) else before == after):
             not_yet(
                 f"{name} changes its argument {parameter} in place, and whoever called it still needs it. "
@@ -115,9 +115,9 @@ def check_value(
         place = f", row {row}"
     seen = f"{label}{place}: expected {_brief(right[row])}, got {_brief(got[row])}."
     for says, knobs in candidates(mistakes):
-        hidden_so_far = all(close(reference(*case, **knobs), reference(*case)) for case in cases[:-1])
-        if hidden_so_far and close(got, reference(*cases[-1], **knobs)):
-            not_yet(f"{says} ({seen})")
+        if close(got, reference(*cases[-1], **knobs)):
+            if all(close(reference(*case, **knobs), reference(*case)) for case in cases[:-1]):  # hidden so far
+                not_yet(f"{says} ({seen})")
     not_yet(
         f"{name} is off, in a way that I do not know. {seen} "
         "Work the small example of the text by hand, and print each step beside it."
@@ -133,23 +133,25 @@ def candidates(mistakes: Sequence[Mistake]) -> Iterator[Mistake]:
 
 
 def check_gradient(function: Callable, reference: Callable[..., Tensor], arguments: Sequence) -> None:
-    """Refuse a loss through which the right gradient does not reach every floating point argument."""
+    """Refuse a result through which the right gradient does not reach every floating point argument."""
     name = name_of(function)
     leaves = [a.clone().requires_grad_() if _is_float(a) else a for a in arguments]
-    floats = {p: leaf for p, leaf in zip(_parameters(function), leaves, strict=False) if _is_float(leaf)}
-    loss = call(function, *leaves)
-    if not loss.requires_grad:
+    parameters = _parameters(function, len(leaves))
+    floats = {parameter: leaf for parameter, leaf in zip(parameters, leaves, strict=True) if _is_float(leaf)}
+    got, expected = call(function, *leaves), reference(*leaves)
+    if not got.requires_grad:
         not_yet(
             f"the value is right, but {name} is detached: no gradient reaches its arguments, nothing is learned. "
             "Look for .detach(), .item(), .numpy(), torch.no_grad() or a torch.tensor(...) around your numbers."
         )
-    found = torch.autograd.grad(loss, list(floats.values()), allow_unused=True)
-    right = torch.autograd.grad(reference(*leaves), list(floats.values()))
+    uneven = 1 + torch.arange(got.numel()).cos().view_as(got)  # so that no entry can stand in for another
+    found = torch.autograd.grad(got, list(floats.values()), uneven.to(got), allow_unused=True)
+    right = torch.autograd.grad(expected, list(floats.values()), uneven.to(expected))
     for parameter, ours, theirs in zip(floats, right, found, strict=True):
         if theirs is None:
             not_yet(f"the value is right, but no gradient reaches {parameter}: it is detached on the way.")
         if not close(theirs, ours):
-            not_yet(f"the value is right, but the gradient of {parameter} is not: a part of the loss is detached.")
+            not_yet(f"the value is right, but the gradient of {parameter} is not: a part of it is detached.")
 
 
 def describe_error(name: str, function: Callable, error: Exception) -> str:
@@ -172,6 +174,8 @@ HINTS = [
     ("'Bool'", "Turn True and False into numbers first: .int()."),
     ("bool input", "Turn True and False into numbers first: .int()."),
     ("numpy", "Stay in torch: numpy carries no gradient."),
+    ("view size is not compatible", "A swap of axes moves no number in memory: use reshape or rearrange, not view."),
+    ("t divide axis", "That axis has no such parts. Is one token too many among them, such as a class token?"),
     ("same dtype", "Two types of number meet: bring one to the type of the other with .to(x.dtype)."),
 ]
 
@@ -182,12 +186,13 @@ def name_of(function: Callable) -> str:
     return "your function" if name == "<lambda>" else name
 
 
-def _parameters(function: Callable) -> list[str]:
-    """Names of the arguments, as the reader wrote them."""
+def _parameters(function: Callable, count: int) -> list[str]:
+    """Names of the `count` arguments, as the reader wrote them, or their numbers."""
     try:
-        return list(inspect.signature(function).parameters)
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind != p.VAR_POSITIONAL]
     except ValueError:  # built in, no signature
-        return ["number 1", "number 2", "number 3", "number 4"]
+        names = []
+    return names[:count] + [f"number {i + 1}" for i in range(len(names), count)]
 
 
 def _is_float(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Data in, matplotlib Figure out; the look of the course, and alt texts. See `style` for the rules it keeps."""
 
-from mmlib.plots.figures import plot_attention, plot_bars, plot_lines, plot_matrix, plot_pictures
+from mmlib.plots.clips import plot_patterns, plot_strips, show_gif
+from mmlib.plots.figures import attention_in, plot_attention, plot_bars, plot_lines, plot_matrix, plot_pictures
 from mmlib.plots.style import (
     FAINT,
     FONT,
@@ -25,6 +26,7 @@ __all__ = [
     "LINES",
     "PALETTE",
     "WIDTH",
+    "attention_in",
     "blank",
     "fit",
     "landmark_in",
@@ -36,8 +38,11 @@ __all__ = [
     "plot_bars",
     "plot_lines",
     "plot_matrix",
+    "plot_patterns",
     "plot_pictures",
+    "plot_strips",
     "show",
+    "show_gif",
     "thumbnails",
     "type_style",
 ]

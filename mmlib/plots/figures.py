@@ -151,13 +151,18 @@ def plot_attention(
     _same_length("plots.plot_attention", "weights", weights, len(pictures))
     figure = plot_pictures(pictures, captions)
     for axes, grid in zip(figure.axes, np.asarray(weights, dtype=float), strict=True):
-        whole = axes.images[0].get_extent()
-        veil = np.ones((*grid.shape, 4))
-        veil[..., 3] = 0.85 * (1 - grid / grid.max())
-        axes.imshow(veil, extent=whole, interpolation="nearest", aspect="auto")
-        heavy = np.pad(np.kron(_half_of_weight(grid), np.ones((8, 8))), 1)
-        axes.contour(heavy, [0.5], extent=whole, origin="upper", colors=PALETTE["vermillion"], linewidths=1.5)
+        attention_in(axes, grid)
     return figure
+
+
+def attention_in(axes, grid: Real[ndarray, "rows columns"]) -> None:
+    """Fade what is not attended to in a picture that was drawn into axes, and outline what holds half of the weight."""
+    whole = axes.images[0].get_extent()
+    veil = np.ones((*grid.shape, 4))
+    veil[..., 3] = 0.85 * (1 - grid / grid.max())
+    axes.imshow(veil, extent=whole, interpolation="nearest", aspect="auto")
+    heavy = np.pad(np.kron(_half_of_weight(grid), np.ones((8, 8))), 1)
+    axes.contour(heavy, [0.5], extent=whole, origin="upper", colors=PALETTE["vermillion"], linewidths=1.5)
 
 
 def _same_length(where: str, what: str, values: Numbers, count: int) -> None:

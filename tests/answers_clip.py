@@ -1,0 +1,23 @@
+"""The exercises of notebook 1: what each checker holds answers against, and answers as readers would write them."""
+
+from answers_clip_losses import RIGHT as RIGHT_LOSSES
+from answers_clip_losses import WRONG as WRONG_LOSSES
+from answers_clip_texts import RIGHT as RIGHT_TEXTS
+from answers_clip_texts import WRONG as WRONG_TEXTS
+from answers_clip_texts import check_build, check_predict
+
+from mmlib.exercises import clip
+from mmlib.exercises.clip import infonce, multi_positive, text_encoder, zero_shot
+
+NOTEBOOK, EXERCISES = "01_clip", clip
+CHECKS = {
+    clip.check_info_nce: (infonce.one_way, infonce.INFO_NCE_MISTAKES),
+    clip.check_symmetric: (infonce.both_ways, infonce.SYMMETRIC_MISTAKES),
+    clip.check_multi_positive: (multi_positive.multi_positive, multi_positive.MULTI_POSITIVE_MISTAKES),
+    check_build: (zero_shot.classifier_of, zero_shot.CLASSIFIER_MISTAKES),
+    check_predict: (zero_shot.nearest, zero_shot.PREDICT_MISTAKES),
+    clip.check_text_encoder: (text_encoder.text_encoder, text_encoder.ENCODER_MISTAKES),
+}
+RIGHT = RIGHT_LOSSES + RIGHT_TEXTS
+WRONG = {**WRONG_LOSSES, **WRONG_TEXTS}
+AMBIGUOUS: list[str] = []

@@ -1,0 +1,132 @@
+"""What must be fast in notebook 2: a step of training against a peer's and against loops, cost by frames, the clips."""
+
+import dataclasses
+import math
+import time
+
+import pytest
+import torch
+from einops import rearrange
+from torch.nn.functional import cross_entropy
+
+from mmlib.data.motion import make_clips
+from mmlib.layers import Attention
+from mmlib.models.timesformer import BASE, TimeSformer
+from mmlib.train import make_optimizer
+
+PEER_RATIO = 0.8  # of the time of transformers' class of the same configuration
+LOOP_RATIO = 0.1  # of the same attention, one frame or one patch at a time
+EXPONENT = 1.2  # of the time of divided attention against frames
+CLIP_SECONDS = 3  # 4,096 clips
+CONFIG = dataclasses.replace(BASE, width=256, layers=4, heads=4)
+
+pytestmark = pytest.mark.bench
+
+
+def step_of(model, logits_of, video):
+    optimizer, target = make_optimizer(model.train(), weight_decay=0.1), torch.randint(CONFIG.classes, (len(video),))
+
+    def step():
+        optimizer.zero_grad()
+        cross_entropy(logits_of(model, video), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def peer():
+    from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+    config = TimesformerConfig(
+        image_size=CONFIG.image_size,
+        patch_size=CONFIG.patch,
+        num_frames=CONFIG.frames,
+        hidden_size=CONFIG.width,
+        num_hidden_layers=CONFIG.layers,
+        num_attention_heads=CONFIG.heads,
+        intermediate_size=4 * CONFIG.width,
+        num_labels=CONFIG.classes,
+    )
+    return TimesformerForVideoClassification(config)
+
+
+def seconds(step):
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def test_a_training_step_against_transformers(benchmark, capsys):
+    video = torch.rand(8, 8, 3, 224, 224)
+    ours = step_of(TimeSformer(CONFIG), lambda model, video: model(video), video)
+    theirs = step_of(peer(), lambda model, video: model(video).logits, video)
+    peer_seconds = []
+
+    def time_the_peer():  # before each round of ours, so that both meet the same weather
+        peer_seconds.append(seconds(theirs))
+
+    benchmark.pedantic(ours, setup=time_the_peer, rounds=8, warmup_rounds=1)
+    ratio = benchmark.stats.stats.median / torch.tensor(peer_seconds[1:]).median().item()
+    with capsys.disabled():
+        print(f"\n{ratio:.2f} of the time of transformers' TimesformerForVideoClassification")
+    assert ratio <= PEER_RATIO
+
+
+class DividedAttention(torch.nn.Module):
+    """Both attentions of a block, in two calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.temporal, self.spatial = Attention(CONFIG.width, CONFIG.heads), Attention(CONFIG.width, CONFIG.heads)
+
+    def forward(self, patches):
+        b, t, _, _ = patches.shape
+        seen = self.temporal(rearrange(patches, "b t n d -> (b n) t d"))
+        seen = self.spatial(rearrange(seen, "(b n) t d -> (b t) n d", b=b))
+        return rearrange(seen, "(b t) n d -> b t n d", t=t)
+
+    def by_loops(self, patches):
+        """The same, for one patch of one clip after the other, then for one frame after the other."""
+        b, t, n, _ = patches.shape
+        seen = torch.stack(
+            [torch.stack([self.temporal(patches[i : i + 1, :, p])[0] for p in range(n)], dim=1) for i in range(b)]
+        )
+        return torch.stack([torch.stack([self.spatial(seen[i : i + 1, f])[0] for f in range(t)]) for i in range(b)])
+
+
+def test_attention_against_loops_over_frames_and_patches(capsys):
+    attention = DividedAttention()
+    patches = torch.randn(8, 8, 49, CONFIG.width)
+    torch.testing.assert_close(attention(patches), attention.by_loops(patches))
+    times = {"ours": [], "loops": []}
+    for _ in range(7):
+        for name, form in (("loops", attention.by_loops), ("ours", attention)):
+            times[name].append(seconds(lambda form=form: form(patches).sum().backward()))
+    ratio = sorted(times["ours"])[3] / sorted(times["loops"])[3]
+    with capsys.disabled():
+        print(f"\n{ratio:.3f} of the time of the same attention as loops")
+    assert ratio <= LOOP_RATIO
+
+
+def test_the_time_of_divided_attention_grows_linearly_with_frames(capsys):
+    model = TimeSformer(dataclasses.replace(CONFIG, image_size=64, patch=8, width=128, layers=2)).eval()
+    counts, best = [4, 8, 16, 32, 64], {}
+    with torch.inference_mode():
+        for _ in range(7):
+            for t in counts:
+                video = torch.rand(2, t, 3, 64, 64)
+                best[t] = min(best.get(t, math.inf), seconds(lambda video=video: model(video)))
+    x = torch.tensor(counts).log2()
+    y = torch.tensor([best[t] for t in counts]).log2()
+    exponent = (((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()).item()
+    with capsys.disabled():
+        print(f"\ntime grows as frames to the power {exponent:.2f}")
+    assert exponent <= EXPONENT
+
+
+def test_clips_are_rendered_fast(capsys):
+    sprites = torch.randint(0, 256, (500, 3, 24, 24), dtype=torch.uint8)
+    took = min(seconds(lambda: make_clips(sprites, 4096)) for _ in range(3))
+    with capsys.disabled():
+        print(f"\n4,096 clips of 8 frames: {took:.2f} s")
+    assert took <= CLIP_SECONDS

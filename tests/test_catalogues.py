@@ -1,0 +1,123 @@
+"""Every checker of every notebook takes right answers of any style, and names the mistake in wrong ones.
+
+Each `answers_*.py` that is listed here says which checkers a notebook has (CHECKS: checker -> what it holds answers
+against, and its catalogue of mistakes), and holds answers (RIGHT, WRONG). AMBIGUOUS are mistakes that a second one can
+hide.
+"""
+
+import json
+from pathlib import Path
+
+import answers_clip
+import answers_timesformer
+import einops
+import pytest
+import torch
+from test_exercises import run_cell, solutions
+
+from mmlib.exercises.core import candidates
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = [answers_clip, answers_timesformer]
+CHECKS = {check: pair for answers in NOTEBOOKS for check, pair in answers.CHECKS.items()}
+RIGHT = [pair for answers in NOTEBOOKS for pair in answers.RIGHT]
+WRONG = [(check, *pair) for answers in NOTEBOOKS for check, pairs in answers.WRONG.items() for pair in pairs]
+AMBIGUOUS = [says for answers in NOTEBOOKS for says in answers.AMBIGUOUS]
+
+each_check = pytest.mark.parametrize("check", CHECKS)
+each_notebook = pytest.mark.parametrize("answers", NOTEBOOKS, ids=lambda answers: answers.NOTEBOOK)
+
+
+@each_notebook
+def test_each_checker_has_right_answers_and_six_wrong_ones(answers):
+    for check in answers.CHECKS:
+        assert check in [pair[0] for pair in answers.RIGHT], check
+        assert len(answers.WRONG[check]) >= 6, check
+
+
+@pytest.mark.parametrize("check, answer", RIGHT)
+def test_right_answers_pass(check, answer):
+    outcome = check(answer)
+    assert outcome.passed, outcome
+    assert outcome.diagnosis.startswith("Correct: ")
+
+
+@pytest.mark.parametrize("check, phrase, answer", WRONG)
+def test_wrong_answers_are_named(check, phrase, answer):
+    outcome = check(answer)
+    assert not outcome.passed
+    assert phrase in outcome.diagnosis, outcome
+    assert outcome.diagnosis.startswith(("Not yet: ", "Not started: "))
+    assert "\n" not in outcome.diagnosis
+
+
+@each_check
+def test_each_mistake_of_the_catalogue_is_told_from_all_others(check):
+    reference, mistakes = CHECKS[check]
+    for mistake in mistakes:
+        outcome = check(lambda *arguments, turned=mistake.knobs: reference(*arguments, **turned))
+        assert outcome.diagnosis.startswith(f"Not yet: {mistake.says} ("), outcome
+
+
+@each_check
+def test_two_mistakes_at_once_never_blame_a_third(check):
+    reference, mistakes = CHECKS[check]
+    pairs = list(candidates(mistakes))
+    for pair in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
+        outcome = check(lambda *arguments, turned=pair.knobs: reference(*arguments, **turned))
+        assert not outcome.passed
+        blamed = [mistake.says for mistake in mistakes if mistake.says in outcome.diagnosis]
+        if not any(says in pair.says for says in AMBIGUOUS):
+            assert all(says in pair.says for says in blamed), (pair.says, outcome)
+
+
+@each_check
+def test_untouched_stubs_are_not_started(check):
+    for stub in (lambda *arguments: ..., lambda *arguments: None):
+        outcome = check(stub)
+        assert not outcome.passed
+        assert outcome.diagnosis.startswith("Not started: ")
+
+
+@each_check
+def test_a_function_that_raises_is_shown_with_its_line(check):
+    def answer(*arguments):
+        raise KeyError("oh")
+
+    outcome = check(answer)
+    assert not outcome.passed
+    assert "answer stopped at line" in outcome.diagnosis and '`raise KeyError("oh")`' in outcome.diagnosis
+
+
+@each_check
+def test_a_wrong_type_is_named(check):
+    assert "returned a value of type str. It should return a torch tensor" in check(lambda *arguments: "1.6").diagnosis
+
+
+# ---- the notebooks themselves
+
+
+def cells(notebook, kind):
+    content = json.loads((FOLDER / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == kind]
+
+
+def names(exercises):
+    checkers = {name: getattr(exercises, name) for name in exercises.__all__}
+    reshapes = {"rearrange": einops.rearrange, "reduce": einops.reduce, "repeat": einops.repeat}
+    return {"torch": torch, "F": torch.nn.functional, **reshapes, **checkers}
+
+
+@each_notebook
+def test_solutions_of_the_notebook_pass_and_its_stubs_are_not_started(answers):
+    exercises, solved = answers.EXERCISES, names(answers.EXERCISES)
+    for solution in solutions("\n\n".join(cells(answers.NOTEBOOK, "markdown"))):
+        exec(solution, solved)
+    stubs = [
+        cell for cell in cells(answers.NOTEBOOK, "code") if any(f"\n{name}(" in cell for name in exercises.__all__)
+    ]
+    assert len(stubs) == len(exercises.__all__)
+    for stub in stubs:
+        assert run_cell(stub, names(exercises)).diagnosis.startswith("Not started: "), stub
+        call = stub.strip().splitlines()[-1]
+        assert run_cell(call, solved).passed, call
