@@ -117,6 +117,23 @@ def check_text_ids(where: str, text_ids: Tensor, vocabulary: int, positions: int
         refuse(where, f"an end-of-text token ({eot_id}) in each row", f"none in row {row}", "Encode with Tokenizer.")
 
 
+def check_features(where: str, features: Tensor, width: int) -> None:
+    """Refuse anything but rows of finite floats (b, width).
+
+    Raises:
+        ValueError: another number of axes, another width, whole numbers, NaN, infinite values.
+    """
+    shape = tuple(features.shape)
+    if len(shape) == 1:
+        refuse(where, f"features (b, {width})", str(shape), "One row? Add the batch axis: x[None].")
+    if len(shape) != 2 or shape[1] != width:
+        refuse(where, f"features (b, {width})", str(shape), "Build the model for the width that your features have.")
+    if not features.is_floating_point():
+        refuse(where, "features of floats", str(features.dtype), "Use features.float().")
+    if not features.is_meta and not features.isfinite().all():
+        refuse(where, "features of finite numbers", "NaN or infinity", "Look for a division by zero before this call.")
+
+
 def check_positive(where: str, name: str, value: float, fix: str = "") -> None:
     """Refuse zero, negative numbers, infinity and NaN.
 

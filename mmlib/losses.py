@@ -1,8 +1,8 @@
-"""Losses: tensors in, a scalar in nats out. No model, no data."""
+"""Losses: tensors in, a scalar out. No model, no data."""
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmlib.check import refuse
@@ -42,9 +42,7 @@ def clip_loss(
     if same is None:
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-    if not same.diagonal().all():
-        fix = "A pair is its own answer."
-        refuse("clip_loss", "same[i, i] True for every pair", "False on the diagonal", fix)
+    _check_same("clip_loss", same)
     shared = same.to(logits.dtype)
     to_text = F.cross_entropy(logits, shared / shared.sum(dim=1, keepdim=True))
     to_image = F.cross_entropy(logits.T, shared.T / shared.T.sum(dim=1, keepdim=True))
@@ -82,13 +80,121 @@ def siglip_loss(
     return -F.logsigmoid(sign * logits).sum() / len(logits)
 
 
+NEGATIVES = ("random", "semi-hard", "hardest")
+
+
+def triplet_loss(
+    image_emb: Float[Tensor, "b e"],
+    text_emb: Float[Tensor, "b e"],
+    margin: float,
+    negatives: str = "hardest",
+    same: Bool[Tensor, "b b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Each picture must be nearer to its text than to a wrong one, by a margin, and each text to its picture.
+
+    Equation: L = 1/b sum_i ([m - s_ii + s_i,j(i)]_+ + [m - s_ii + s_k(i),i]_+)
+    (3.4; Schroff et al. 2015, eq. 3), (3.5; Faghri et al. 2018, eq. 6), where `negatives` chooses j(i) and k(i):
+    "random" (3.6), "semi-hard" (3.7; Schroff et al. 2015, section 3.2), "hardest" (3.8; Faghri et al. 2018, eq. 6)
+
+    Args:
+        image_emb, text_emb: unit vectors; row i of both is a pair.
+        margin: the lead that is asked for, as a difference of cosines; above 0, at most 2.
+        negatives: the most similar wrong one ("hardest"), the most similar of those that are behind the right one by
+            less than the margin ("semi-hard"; where there is none the term is 0), or any wrong one ("random").
+        same: True where text j is a right answer to picture i, and so no negative; the diagonal by default.
+
+    Returns:
+        The missing lead of a pair, on average: 2 m when all embeddings are alike (but 0 with semi-hard negatives).
+
+    Raises:
+        ValueError: the two sides have different shapes, there is one pair only, the margin is not in (0, 2],
+            `negatives` is none of the three, or `same` leaves out a pair.
+
+    >>> alike = torch.ones(4, 1)  # a collapsed model: twice the margin
+    >>> triplet_loss(alike, alike, margin=0.2)
+    tensor(0.4000)
+    """
+    same = _check_triplets("triplet_loss", image_emb, text_emb, margin, same)
+    if negatives not in NEGATIVES:
+        refuse("triplet_loss", f"negatives that are one of {', '.join(NEGATIVES)}", repr(negatives))
+    with torch.no_grad():  # the choice of a negative has no gradient
+        sim = image_emb @ text_emb.T
+        text, has_text = _choose(sim, same, negatives)
+        image, has_image = _choose(sim.T, same.T, negatives)
+    right = (image_emb * text_emb).sum(dim=1)
+    to_text = margin - right + (image_emb * text_emb[text]).sum(dim=1)
+    to_image = margin - right + (image_emb[image] * text_emb).sum(dim=1)
+    return (to_text.relu() * has_text + to_image.relu() * has_image).mean()
+
+
+def _choose(
+    sim: Float[Tensor, "b b"], same: Bool[Tensor, "b b"], negatives: str
+) -> tuple[Int[Tensor, " b"], Bool[Tensor, " b"]]:
+    """A negative for each row, and whether there is one."""
+    barred = same
+    if negatives == "semi-hard":
+        right = sim.diagonal()[:, None]
+        barred = same | (sim >= right)  # one that is behind by more than the margin costs 0 anyway
+    score = torch.rand_like(sim) if negatives == "random" else sim
+    best = score.masked_fill(barred, -torch.inf).max(dim=1)
+    return best.indices, best.values > -torch.inf
+
+
+def active_triplets(
+    image_emb: Float[Tensor, "b e"],
+    text_emb: Float[Tensor, "b e"],
+    margin: float,
+    same: Bool[Tensor, "b b"] | None = None,
+) -> float:
+    """Share of all the triplets of a batch, in both directions, that cost something: the others teach nothing.
+
+    Equation: A = share of the triplets (i, j), j not same as i, with m - s_ii + s_ij > 0  (3.9)
+
+    Args:
+        image_emb, text_emb, margin, same: as in `triplet_loss`.
+
+    Raises:
+        ValueError: as `triplet_loss`; or every pair is a right answer, and there is no triplet.
+
+    >>> active_triplets(torch.eye(3), torch.eye(3), margin=0.2)
+    0.0
+    """
+    same = _check_triplets("active_triplets", image_emb, text_emb, margin, same)
+    if same.all():
+        refuse("active_triplets", "at least one wrong pair", "none", "Take pairs of several pictures.")
+    sim = image_emb @ text_emb.T
+    lead = torch.stack([sim.diagonal()[:, None] - sim, sim.diagonal() - sim])  # over wrong texts, over wrong pictures
+    return (lead < margin)[:, ~same].float().mean().item()
+
+
+def _check_triplets(
+    where: str, image_emb: Tensor, text_emb: Tensor, margin: float, same: Tensor | None
+) -> Bool[Tensor, "b b"]:
+    _check_shapes(where, image_emb, text_emb)
+    if not 0 < margin <= 2:
+        refuse(where, "a margin above 0, at most 2", f"{margin:.4g}", "Cosines differ by 2 at most: try 0.2.")
+    if same is None:
+        return torch.eye(len(image_emb), dtype=torch.bool, device=image_emb.device)
+    _check_same(where, same)
+    return same
+
+
 def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, log_scale: Tensor) -> None:
+    _check_shapes(where, image_emb, text_emb)
+    if not torch.isfinite(log_scale):
+        fix = "The temperature must be above 0: log_scale = -log(temperature)."
+        refuse(where, "a finite log_scale", f"{log_scale.item()}", fix)
+
+
+def _check_shapes(where: str, image_emb: Tensor, text_emb: Tensor) -> None:
     if image_emb.shape != text_emb.shape:
         got = f"{tuple(image_emb.shape)} and {tuple(text_emb.shape)}"
         refuse(where, "image_emb and text_emb of one shape (b, e)", got, "Row i of both must be a pair.")
     if len(image_emb) < 2:
         fix = "With one pair there is nothing to tell apart: the loss is 0 and teaches nothing."
         refuse(where, "a batch of 2 pairs or more", str(len(image_emb)), fix)
-    if not torch.isfinite(log_scale):
-        fix = "The temperature must be above 0: log_scale = -log(temperature)."
-        refuse(where, "a finite log_scale", f"{log_scale.item()}", fix)
+
+
+def _check_same(where: str, same: Tensor) -> None:
+    if not same.diagonal().all():
+        refuse(where, "same[i, i] True for every pair", "False on the diagonal", "A pair is its own answer.")

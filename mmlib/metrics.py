@@ -6,7 +6,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.check import refuse
+from mmlib.check import check_positive, refuse
 
 
 def rank_of_best(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> Float[Tensor, " q"]:
@@ -25,13 +25,7 @@ def rank_of_best(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> Float
     >>> rank_of_best(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[False, False, True]]))
     tensor([2.])
     """
-    if sim.shape != right.shape:
-        refuse("rank_of_best", f"right {tuple(sim.shape)}", str(tuple(right.shape)), "One row a query in both.")
-    if not right.any(dim=1).all():
-        row = (~right.any(dim=1)).nonzero()[0].item()
-        refuse("rank_of_best", "a right answer for each query", f"none for query {row}")
-    if sim.isnan().any():
-        refuse("rank_of_best", "similarities", "NaN", "Did the training diverge?")
+    _check_answers("rank_of_best", sim, right)
     best = sim.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
     better = ((sim > best) & ~right).sum(dim=1)
     tied = ((sim == best) & ~right).sum(dim=1)
@@ -61,6 +55,65 @@ def median_rank(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
     1.0
     """
     return rank_of_best(sim, right).quantile(0.5).item()
+
+
+def mean_average_precision(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
+    """Mean over the queries of the average precision: all right answers count, and early ones count most.
+
+    Equation: AP_i = 1/|R_i| sum_(r in R_i) (right answers among the first rank_r) / rank_r  (3.13)
+
+    With one right answer it is 1 / rank. Ties are broken against the model: wrong answers come before right ones that
+    are as similar.
+
+    Raises:
+        ValueError: as `rank_of_best`.
+
+    >>> right = torch.tensor([[True, False, True]])  # found at ranks 1 and 3: (1/1 + 2/3) / 2
+    >>> round(mean_average_precision(torch.tensor([[0.9, 0.5, 0.1]]), right), 4)
+    0.8333
+    """
+    _check_answers("mean_average_precision", sim, right)
+    wrong_first = right.int().argsort(dim=1, stable=True)
+    order = wrong_first.gather(1, sim.gather(1, wrong_first).argsort(dim=1, descending=True, stable=True))
+    found = right.gather(1, order)
+    precision = found.cumsum(dim=1) / torch.arange(1, sim.shape[1] + 1, device=sim.device)
+    return ((precision * found).sum(dim=1) / found.sum(dim=1)).mean().item()
+
+
+def reciprocal_rank_fusion(*sims: Float[Tensor, "_q _g"], k: int = 60) -> Float[Tensor, "q g"]:
+    """Join the rankings of several searches over one gallery, whatever the scales of their similarities.
+
+    Equation: RRF_qi = sum over the searches of 1 / (k + rank_qi)  (3.15; Cormack et al. 2009)
+
+    Args:
+        sims: one matrix a search; a larger value is closer. Equals share the mean of their ranks.
+        k: how little the first places stand out; above 0.
+
+    Returns:
+        Scores to sort by: at most 1 / (k + 1) a search.
+
+    Raises:
+        ValueError: no search, shapes that differ, k below 1, or NaN.
+
+    >>> reciprocal_rank_fusion(torch.tensor([[0.9, 0.1]]), torch.tensor([[30.0, 20.0]]), k=1)
+    tensor([[1.0000, 0.6667]])
+    """
+    shapes = [tuple(sim.shape) for sim in sims]
+    if len(set(shapes)) != 1:
+        fix = "All searches rank one gallery for the same queries."
+        refuse("reciprocal_rank_fusion", "one matrix (q, g) a search", str(shapes), fix)
+    check_positive("reciprocal_rank_fusion", "k", float(k), "Cormack et al. take 60.")
+    return torch.stack([1 / (k + _ranks(sim)) for sim in sims]).sum(dim=0)
+
+
+def _ranks(sim: Float[Tensor, "q g"]) -> Float[Tensor, "q g"]:
+    """Rank of every item, from 1; equals share the mean of their ranks."""
+    if sim.isnan().any():
+        refuse("reciprocal_rank_fusion", "similarities", "NaN", "Did the training diverge?")
+    ascending = sim.sort(dim=1).values
+    below = torch.searchsorted(ascending, sim.contiguous())
+    up_to = torch.searchsorted(ascending, sim.contiguous(), right=True)
+    return sim.shape[1] - (below + up_to - 1) / 2
 
 
 def accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> float:
@@ -121,3 +174,13 @@ def entropy(probs: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
     4.0
     """
     return torch.special.entr(probs).sum(dim=-1)
+
+
+def _check_answers(where: str, sim: Tensor, right: Tensor) -> None:
+    if sim.shape != right.shape:
+        refuse(where, f"right {tuple(sim.shape)}", str(tuple(right.shape)), "One row a query in both.")
+    if not right.any(dim=1).all():
+        row = (~right.any(dim=1)).nonzero()[0].item()
+        refuse(where, "a right answer for each query", f"none for query {row}")
+    if sim.isnan().any():
+        refuse(where, "similarities", "NaN", "Did the training diverge?")

@@ -132,6 +132,7 @@ def train(
     if checkpoint is not None:
         save_checkpoint(checkpoint, settings, parts, vars(history))
     history.stopped = len(history.losses) < steps
+    optimizer.zero_grad()  # their memory is free again
     return history
 
 
@@ -151,8 +152,7 @@ def update(
     # A scaler seeks its scale by trial: it skips a step whose gradient overflows, which is no divergence.
     if not math.isfinite(loss_value) or not (math.isfinite(grad_norm) or scaler.is_enabled()):
         got = f"{loss_value:.3g} and {grad_norm:.3g} at step {step}, lr {optimizer.param_groups[0]['lr']:.2g}"
-        fix = "Try a third of the peak lr; at step 1, look for NaN in the data and the loss."
-        refuse("train", "a finite loss and gradient", got, fix)
+        refuse("train", "a finite loss and gradient", got, "Try a third of the peak lr; at step 1, look for NaN.")
     scaler.step(optimizer)
     scaler.update()
     return loss_value, grad_norm

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import answers_clip
+import answers_retrieval
 import answers_timesformer
 import einops
 import pytest
@@ -18,7 +19,7 @@ from test_exercises import run_cell, solutions
 from mmlib.exercises.core import candidates
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-NOTEBOOKS = [answers_clip, answers_timesformer]
+NOTEBOOKS = [answers_clip, answers_timesformer, answers_retrieval]
 CHECKS = {check: pair for answers in NOTEBOOKS for check, pair in answers.CHECKS.items()}
 RIGHT = [pair for answers in NOTEBOOKS for pair in answers.RIGHT]
 WRONG = [(check, *pair) for answers in NOTEBOOKS for check, pairs in answers.WRONG.items() for pair in pairs]

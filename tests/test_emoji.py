@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from mmlib.data import cache
-from mmlib.data.emoji import Pictures, load_pictures, make_pictures, split_pictures
+from mmlib.data.emoji import Pictures, load_pictures, make_pictures, names_in, split_pictures
 from mmlib.data.text import words_of
 
 
@@ -206,3 +206,38 @@ def test_take_keeps_pictures_and_names_together(pictures):
     few = pictures.take(torch.tensor([5, 2]))
     assert isinstance(few, Pictures) and few.codes == (pictures.codes[5], pictures.codes[2])
     assert np.array_equal(few.image[1], pictures.image[2])
+
+
+@pytest.mark.parametrize(
+    "language, names",
+    [("en", "cat face"), ("es", "cara de gato"), ("zh", "猫脸"), ("ja", "ネコの顔"), ("de", "katzengesicht")],
+)
+def test_names_in_other_languages(pictures, language, names):
+    assert names_in(pictures, language)[pictures.codes.index("1F431")] == (names,)
+
+
+def test_english_names_are_those_of_the_pictures(pictures):
+    assert names_in(pictures, "en") == pictures.names
+
+
+def test_a_twin_keeps_all_its_names_in_every_language(pictures):
+    place = next(i for i, names in enumerate(pictures.names) if "farmer light skin tone" in names)
+    assert set(names_in(pictures, "es")[place]) == {
+        "profesional de la agricultura tono de piel claro",
+        "profesional de la agricultura hombre tono de piel claro",
+    }
+
+
+@pytest.mark.parametrize("language", ["es", "fr", "de", "zh", "ja"])
+def test_every_picture_has_a_name_in_every_language(pictures, language):
+    names = names_in(pictures, language)
+    assert len(names) == len(pictures) and all(name.strip() for each in names for name in each)
+    assert not any(":" in name or "_" in name for each in names for name in each)
+
+
+def test_languages_and_names_that_are_unknown(pictures):
+    with pytest.raises(ValueError, match="one of the languages en, es, .*zh.*, got 'tlh'"):
+        names_in(pictures, "tlh")
+    own = Pictures(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), (("my cat",),), ("a.png",))
+    with pytest.raises(ValueError, match="names of make_pictures, got 'my cat'. Only Unicode's names are translated"):
+        names_in(own, "es")

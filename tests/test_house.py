@@ -24,9 +24,10 @@ MAY_IMPORT = {
     "plots": {"check"},
     "results": {"check"},
     "source": set(),
+    "pretrained": {"check"},
     "checkpoint": {"check"},
     "train": {"checkpoint", "check"},
-    "widgets": {"plots", "record", "results", "train", "metrics", "check"},
+    "widgets": {"plots", "record", "results", "train", "losses", "metrics", "check"},
     "exercises": {"losses", "check"},
 }
 
@@ -101,12 +102,20 @@ def test_modules_other_than_widgets_import_no_widget_print_nothing_and_seed_noth
 
 
 def test_whatever_mmlib_imports_is_in_pyproject():
-    dependencies = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[0]
-    declared = {listed.lower().replace("_", "-") for listed in re.findall(r'^    "([\w-]+)', dependencies, flags=re.M)}
-    tops = {module.split(".")[0] for tree in TREES.values() for module in imported(tree)}
+    core, extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")
+    core = {plain(listed) for listed in re.findall(r'^    "([\w-]+)', core, flags=re.M)}
+    pretrained = re.search(r"^pretrained = \[(.*?)\]", extras, flags=re.M | re.S).group(1)
+    pretrained = core | {plain(listed) for listed in re.findall(r'"([\w-]+)', pretrained)}
     owners = packages_distributions()
-    for top in tops - sys.stdlib_module_names - {"mmlib"}:
-        assert {owner.lower().replace("_", "-") for owner in owners.get(top, [top])} & declared, top
+    for path, tree in TREES.items():
+        declared = pretrained if room(path) == "pretrained" else core
+        tops = {module.split(".")[0] for module in imported(tree)} - sys.stdlib_module_names - {"mmlib"}
+        for top in tops:
+            assert {plain(owner) for owner in owners.get(top, [top])} & declared, (name(path), top)
+
+
+def plain(distribution):
+    return distribution.lower().replace("_", "-")
 
 
 # Files

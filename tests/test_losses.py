@@ -1,4 +1,4 @@
-"""Losses against plain loops, hand-worked numbers, closed forms, and open_clip."""
+"""Losses against plain loops, hand-worked numbers, closed forms, open_clip and pytorch-metric-learning."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmlib.losses import clip_loss, siglip_loss
+from mmlib.losses import active_triplets, clip_loss, siglip_loss, triplet_loss
 
 
 def unit(*shape):
@@ -131,3 +131,175 @@ def test_temperatures_without_a_log_are_refused(temperature):
 def test_same_without_the_pairs_is_refused():
     with pytest.raises(ValueError, match=r"same\[i, i\] True"):
         clip_loss(torch.eye(3), torch.eye(3), torch.tensor(0.0), torch.zeros(3, 3, dtype=torch.bool))
+
+
+# Triplets
+
+
+def triplet_by_loop(image, text, margin, negatives, same):
+    """Both directions, one row at a time; `negatives` gives the places that may be chosen and picks one by its rank."""
+    sim = (image @ text.T).tolist()
+    b, total = len(sim), 0.0
+    for i in range(b):
+        for scores, wrong in (
+            ([sim[i][j] for j in range(b)], [j for j in range(b) if not same[i][j]]),
+            ([sim[j][i] for j in range(b)], [j for j in range(b) if not same[j][i]]),
+        ):
+            right = sim[i][i]
+            if negatives == "semi-hard":
+                wrong = [j for j in wrong if right - margin < scores[j] < right]
+            if wrong:
+                total += max(0.0, margin - right + max(scores[j] for j in wrong))
+    return total / b
+
+
+@pytest.mark.parametrize("negatives", ["semi-hard", "hardest"])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("margin", [0.1, 0.5, 2.0])
+def test_triplet_loss_equals_a_loop(negatives, several, margin):
+    image, text = unit(9, 4), unit(9, 4)
+    same = torch.eye(9, dtype=torch.bool)
+    if several:
+        same[0, 3] = same[3, 0] = same[2, 4] = True  # not symmetric on purpose: rows and columns differ
+        same[8] = True  # a picture without a wrong text
+    expected = triplet_by_loop(image, text, margin, negatives, same.tolist())
+    got = triplet_loss(image, text, margin, negatives, same if several else None)
+    torch.testing.assert_close(got.item(), expected)
+    assert expected > 0
+
+
+def test_triplet_loss_by_hand():
+    # Similarities [[1, 0.6], [0, 0.8]]. Pictures miss 0.5 - 1 + 0.6 = 0.1 and nothing, texts nothing and 0.3.
+    image, text = torch.eye(2), torch.tensor([[1.0, 0], [0.6, 0.8]])
+    for negatives in ("random", "hardest"):  # of two pairs, one is wrong: there is no choice
+        torch.testing.assert_close(triplet_loss(image, text, 0.5, negatives).item(), 0.2)
+    torch.testing.assert_close(triplet_loss(image, text, 0.5, "semi-hard").item(), 0.2)
+    torch.testing.assert_close(triplet_loss(image, text, 0.1, "semi-hard").item(), 0.0)
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.2, 1.0])
+@pytest.mark.parametrize("negatives, times", [("random", 2), ("hardest", 2), ("semi-hard", 0)])
+def test_a_collapsed_model_stands_at_twice_the_margin(margin, negatives, times):
+    alike = unit(1, 5).expand(8, 5)
+    torch.testing.assert_close(triplet_loss(alike, alike, margin, negatives).item(), times * margin)
+
+
+@pytest.mark.parametrize("negatives", ["random", "semi-hard", "hardest"])
+def test_pairs_that_lead_by_the_margin_cost_nothing(negatives):
+    assert triplet_loss(torch.eye(5), torch.eye(5), 1.0, negatives).item() == 0
+    if negatives != "semi-hard":  # where a wrong one must be behind, but by less than the margin
+        assert triplet_loss(torch.eye(5), torch.eye(5).roll(1, dims=0), 0.2, "hardest").item() == pytest.approx(2.4)
+
+
+def test_random_negatives_are_drawn_evenly_from_the_wrong_ones():
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = True
+    sim = torch.tensor([[0.9, 0.9, 0.1, 0.2], [0.9, 0.9, 0.3, 0.4], [0.1, 0.3, 0.9, 0.5], [0.2, 0.4, 0.5, 0.9]])
+    expected = 0.0  # over all draws: the mean over the wrong ones of each row, and of each column
+    for matrix in (sim, sim.T):
+        for i in range(4):
+            wrong = [j for j in range(4) if not same[i, j]]
+            expected += sum(max(0.0, 1.0 - matrix[i, i].item() + matrix[i, j].item()) for j in wrong) / len(wrong) / 4
+    image = sim.double()
+    text = torch.eye(4, dtype=torch.float64)  # so that image @ text.T is the table itself
+    draws = torch.stack([triplet_loss(image, text, 1.0, "random", same) for _ in range(1000)])
+    assert draws.mean().item() == pytest.approx(expected, abs=0.02) and draws.std() > 0.01
+
+
+def peer_loss(image, text, labels, negatives, margin):
+    """One direction by pytorch-metric-learning: of its miner's triplets, those whose positive is the pair itself."""
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.miners import BatchEasyHardMiner, TripletMarginMiner
+    from pytorch_metric_learning.reducers import SumReducer
+
+    other, cosine = labels.clone(), CosineSimilarity()  # the same object twice would drop the diagonal
+    if negatives == "hardest":
+        anchor, _, _, negative = BatchEasyHardMiner("easy", "hard", distance=cosine)(image, labels, text, other)
+    else:
+        miner = TripletMarginMiner(margin, type_of_triplets="semihard", distance=cosine)
+        anchor, positive, negative = miner(image, labels, text, other)
+        anchor, negative = anchor[anchor == positive], negative[anchor == positive]
+        sim = image @ text.T  # of all that are semi-hard, we take the most similar one
+        rising = sim[anchor, negative].argsort()
+        hardest = dict(torch.stack([anchor, negative])[:, rising].T.tolist())  # the last of an anchor stays
+        anchor, negative = torch.tensor(list(hardest.items())).T
+    loss = TripletMarginLoss(margin, distance=cosine, reducer=SumReducer())
+    return loss(image, labels, (anchor, anchor, negative), text, other)
+
+
+@pytest.mark.parametrize("negatives", ["semi-hard", "hardest"])
+@pytest.mark.parametrize("several", [False, True])
+def test_triplet_loss_and_gradients_equal_pytorch_metric_learning(negatives, several):
+    labels = torch.arange(24) // 3 if several else torch.arange(24)
+    ours = [unit(24, 6).requires_grad_() for _ in range(2)]
+    theirs = [x.detach().clone().requires_grad_() for x in ours]
+    loss = triplet_loss(*ours, 0.3, negatives, labels[:, None] == labels)
+    there = peer_loss(theirs[0], theirs[1], labels, negatives, 0.3)
+    back = peer_loss(theirs[1], theirs[0], labels, negatives, 0.3)
+    peer = (there + back) / len(labels)
+    torch.testing.assert_close(loss, peer)
+    loss.backward(), peer.backward()
+    for mine, other in zip(ours, theirs, strict=True):
+        tangent = other.grad - (other.grad * other).sum(dim=1, keepdim=True) * other  # the peer normalises once more
+        mine_tangent = mine.grad - (mine.grad * mine).sum(dim=1, keepdim=True) * mine
+        torch.testing.assert_close(mine_tangent, tangent)
+
+
+def test_random_triplets_equal_pytorch_metric_learning_over_all_triplets():
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.losses import TripletMarginLoss
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    image, text, labels = unit(6, 4), unit(6, 4), torch.arange(6)
+    peer = TripletMarginLoss(0.5, distance=CosineSimilarity(), reducer=MeanReducer())  # the mean of all triplets
+    expected = peer(image, labels, ref_emb=text, ref_labels=labels.clone())
+    expected = expected + peer(text, labels, ref_emb=image, ref_labels=labels.clone())
+    draws = torch.stack([triplet_loss(image, text, 0.5, "random") for _ in range(1000)])
+    assert draws.mean().item() == pytest.approx(expected.item(), abs=0.02)
+
+
+def test_another_name_of_the_picture_is_no_negative():
+    image = torch.eye(3)[[0, 0, 1]]  # pairs 0 and 1 show one picture
+    same = torch.eye(3, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = True
+    assert triplet_loss(image, image, 0.2, "hardest").item() == pytest.approx(2 * 0.4 / 3)
+    assert triplet_loss(image, image, 0.2, "hardest", same).item() == 0
+
+
+def test_active_triplets_equal_a_loop():
+    image, text, margin = unit(7, 3), unit(7, 3), 0.4
+    same = torch.eye(7, dtype=torch.bool)
+    same[0, 3] = same[2, 4] = True
+    sim, costs = image @ text.T, []
+    for i in range(7):
+        costs += [margin - sim[i, i] + sim[i, j] for j in range(7) if not same[i, j]]
+        costs += [margin - sim[i, i] + sim[j, i] for j in range(7) if not same[j, i]]
+    expected = sum(cost > 0 for cost in costs) / len(costs)
+    assert active_triplets(image, text, margin, same) == pytest.approx(expected.item())
+    assert 0 < expected < 1
+
+
+def test_active_triplets_of_a_collapsed_and_of_a_perfect_model():
+    assert active_triplets(torch.ones(5, 1), torch.ones(5, 1), 0.2) == 1
+    assert active_triplets(torch.eye(5), torch.eye(5), 0.2) == 0
+    assert active_triplets(torch.eye(5), torch.eye(5), 1.5) == 1
+
+
+@pytest.mark.parametrize("loss", [triplet_loss, active_triplets])
+def test_triplets_that_are_refused(loss):
+    where = loss.__name__
+    with pytest.raises(ValueError, match=f"{where}: expected a batch of 2 pairs or more, got 1.*teaches nothing"):
+        loss(torch.ones(1, 1), torch.ones(1, 1), 0.2)
+    for margin in (0.0, -1.0, 2.5, math.nan):
+        with pytest.raises(ValueError, match=f"{where}: expected a margin above 0, at most 2"):
+            loss(torch.eye(3), torch.eye(3), margin)
+    with pytest.raises(ValueError, match=rf"{where}: expected same\[i, i\] True"):
+        loss(torch.eye(3), torch.eye(3), 0.2, same=torch.zeros(3, 3, dtype=torch.bool))
+
+
+def test_rules_that_are_unknown_and_batches_without_triplets():
+    with pytest.raises(ValueError, match="one of random, semi-hard, hardest, got 'hard'"):
+        triplet_loss(torch.eye(3), torch.eye(3), 0.2, "hard")
+    with pytest.raises(ValueError, match="at least one wrong pair, got none"):
+        active_triplets(torch.eye(3), torch.eye(3), 0.2, torch.ones(3, 3, dtype=torch.bool))

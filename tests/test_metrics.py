@@ -9,9 +9,11 @@ from mmlib.metrics import (
     accuracy,
     confusion_matrix,
     entropy,
+    mean_average_precision,
     median_rank,
     rank_of_best,
     recall_at_k,
+    reciprocal_rank_fusion,
     top_k_accuracy,
 )
 
@@ -107,3 +109,80 @@ def test_entropy_of_certainty_is_0_and_of_ignorance_log_n(n):
 
 def test_entropy_by_hand():
     torch.testing.assert_close(entropy(torch.tensor([0.5, 0.25, 0.25])).item(), 1.5 * math.log(2))
+
+
+# Rankings with several right answers
+
+
+def test_mean_average_precision_by_hand():
+    # Right answers stand at ranks 1; 3; 4 and 6; 6: so 1, 1/3, (1/4 + 2/6) / 2, 1/6.
+    expected = (1 + 1 / 3 + (1 / 4 + 2 / 6) / 2 + 1 / 6) / 4
+    assert mean_average_precision(SIM, RIGHT) == pytest.approx(expected)
+
+
+def test_mean_average_precision_equals_torchmetrics():
+    from torchmetrics.functional.retrieval import retrieval_average_precision
+
+    sim, right = torch.rand(40, 30), torch.rand(40, 30) < 0.1  # the peer takes what is below 0 as not found
+    right[:, 0] |= ~right.any(dim=1)
+    expected = [retrieval_average_precision(s, r).item() for s, r in zip(sim, right, strict=True)]
+    assert mean_average_precision(sim, right) == pytest.approx(sum(expected) / 40)
+
+
+def test_ranks_equal_torchmetrics():
+    from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_reciprocal_rank
+
+    sim, right = torch.rand(40, 30), torch.rand(40, 30) < 0.1  # the peer takes what is below 0 as not found
+    right[:, 0] |= ~right.any(dim=1)
+    rows = list(zip(sim, right, strict=True))
+    hits = [retrieval_hit_rate(s, r, top_k=5).item() for s, r in rows]
+    assert recall_at_k(sim, right, 5) == pytest.approx(sum(hits) / 40)
+    first = torch.stack([retrieval_reciprocal_rank(s, r) for s, r in rows])
+    torch.testing.assert_close(1 / rank_of_best(sim, right), first)
+
+
+def test_with_one_right_answer_it_is_the_mean_reciprocal_rank():
+    sim, right = torch.randn(30, 20), torch.eye(20).bool()[torch.arange(30) % 20]
+    expected = (1 / rank_of_best(sim, right)).mean().item()
+    assert mean_average_precision(sim, right) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("places", [[0, 1], [1, 2], [0, 2]])
+def test_equal_similarities_are_the_worst_case_wherever_the_right_answers_stand(places):
+    right = torch.zeros(1, 3, dtype=torch.bool)
+    right[0, places] = True
+    assert mean_average_precision(torch.zeros(1, 3), right) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_fusion_by_hand():
+    first = torch.tensor([[0.9, 0.5, 0.1]])  # ranks 1 2 3
+    second = torch.tensor([[100.0, 300.0, 200.0]])  # ranks 3 1 2
+    expected = torch.tensor([[1 / 61 + 1 / 63, 1 / 62 + 1 / 61, 1 / 63 + 1 / 62]])
+    torch.testing.assert_close(reciprocal_rank_fusion(first, second), expected)
+    torch.testing.assert_close(reciprocal_rank_fusion(first, second, k=1).argmax(dim=1), torch.tensor([1]))
+
+
+def test_fusion_of_one_search_keeps_its_order_and_no_scale_matters():
+    sim = torch.randn(8, 30)
+    assert torch.equal(reciprocal_rank_fusion(sim).argsort(dim=1), sim.argsort(dim=1))
+    other = torch.randn(8, 30)
+    torch.testing.assert_close(reciprocal_rank_fusion(sim, other), reciprocal_rank_fusion(1000 * sim, other - 7))
+    torch.testing.assert_close(reciprocal_rank_fusion(sim, other), reciprocal_rank_fusion(other, sim))
+
+
+def test_equals_share_the_mean_of_their_ranks():
+    fused = reciprocal_rank_fusion(torch.tensor([[0.5, 0.9, 0.5, 0.1]]), k=10)  # ranks 2.5, 1, 2.5, 4
+    torch.testing.assert_close(fused, torch.tensor([[1 / 12.5, 1 / 11, 1 / 12.5, 1 / 14]]))
+
+
+def test_refusals_of_rankings():
+    with pytest.raises(ValueError, match="mean_average_precision: expected a right answer for each query, got none"):
+        mean_average_precision(SIM[:1], torch.zeros(1, 6, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"one matrix \(q, g\) a search, got \[\(4, 6\), \(2, 6\)\]"):
+        reciprocal_rank_fusion(SIM, SIM[:2])
+    with pytest.raises(ValueError, match=r"one matrix \(q, g\) a search, got \[\]"):
+        reciprocal_rank_fusion()
+    with pytest.raises(ValueError, match="k above 0, got 0"):
+        reciprocal_rank_fusion(SIM, k=0)
+    with pytest.raises(ValueError, match="reciprocal_rank_fusion: expected similarities, got NaN"):
+        reciprocal_rank_fusion(SIM * float("nan"))

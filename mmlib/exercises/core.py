@@ -70,8 +70,8 @@ def not_started(text: str) -> NoReturn:
     raise Finding(f"Not started: {text}")
 
 
-def call(function: Callable, *arguments: Any) -> Tensor:
-    """Run the reader's function on copies of the arguments and return its tensor, or say what kept it from one."""
+def run(function: Callable, *arguments: Any) -> Any:
+    """Run the reader's function on copies of the arguments and return what it gives, or say what kept it from that."""
     name = name_of(function)
     copies = [a.clone() if isinstance(a, Tensor) else copy(a) for a in arguments]
     try:
@@ -88,10 +88,24 @@ def call(function: Callable, *arguments: Any) -> Tensor:
                 f"{name} changes its argument {parameter} in place, and whoever called it still needs it. "
                 "Write x = x / y, not x /= y; no methods that end in an underscore, no .sort() of a list."
             )
+    return got
+
+
+def call(function: Callable, *arguments: Any) -> Tensor:
+    """Run the reader's function as `run` does, and refuse all but a tensor."""
+    got = run(function, *arguments)
     if isinstance(got, float):
+        name = name_of(function)
         not_yet(f"{name} returned a plain Python float, so no gradient can flow back. Leave out .item() and float().")
+    return as_tensor(function, got)
+
+
+def as_tensor(function: Callable, got: Any) -> Tensor:
+    """Refuse what is neither a tensor nor, where no gradient is asked for, a float."""
+    if isinstance(got, float):
+        return torch.tensor(got)
     if not isinstance(got, Tensor):
-        not_yet(f"{name} returned {_kind(got)}. It should return a torch tensor.")
+        not_yet(f"{name_of(function)} returned {_kind(got)}. It should return a torch tensor.")
     return got
 
 
@@ -111,7 +125,9 @@ def check_value(
         return
     row, place = (), ""
     if right.dim():
-        row = int((got - right).abs().double().nan_to_num(torch.inf).reshape(len(right), -1).amax(dim=1).argmax())
+        row = int(
+            (got.double() - right.double()).abs().nan_to_num(torch.inf).reshape(len(right), -1).amax(dim=1).argmax()
+        )
         place = f", row {row}"
     seen = f"{label}{place}: expected {_brief(right[row])}, got {_brief(got[row])}."
     for says, knobs in candidates(mistakes):
@@ -173,6 +189,9 @@ HINTS = [
     ("cannot be multiplied", "One side needs a transpose, .T: the inner widths must agree."),
     ("'Bool'", "Turn True and False into numbers first: .int()."),
     ("bool input", "Turn True and False into numbers first: .int()."),
+    ("ambiguous", "A table has no single truth: write & in place of and, and cut a < b < c into (a < b) & (b < c)."),
+    ("bitwise", "& binds tighter than <: put brackets around each comparison, (a < b) & (b < c)."),
+    ("could not infer output dtype", "Turn True and False into numbers first: .float()."),
     ("numpy", "Stay in torch: numpy carries no gradient."),
     ("view size is not compatible", "A swap of axes moves no number in memory: use reshape or rearrange, not view."),
     ("t divide axis", "That axis has no such parts. Is one token too many among them, such as a class token?"),

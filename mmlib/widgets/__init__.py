@@ -1,7 +1,10 @@
 """Demos that act on the model just trained, and the panel that shows its training. See `live` for how they are made."""
 
 from mmlib.widgets.frames import FrameCountExplorer
+from mmlib.widgets.names import NamesExplorer
+from mmlib.widgets.negatives import NegativesExplorer
 from mmlib.widgets.order import OrderExplorer
+from mmlib.widgets.retrieval import RetrievalExplorer
 from mmlib.widgets.search import SearchExplorer
 from mmlib.widgets.temperature import TemperatureExplorer
 from mmlib.widgets.training import TrainingPanel
@@ -9,7 +12,10 @@ from mmlib.widgets.zero_shot import ZeroShotExplorer
 
 __all__ = [
     "FrameCountExplorer",
+    "NamesExplorer",
+    "NegativesExplorer",
     "OrderExplorer",
+    "RetrievalExplorer",
     "SearchExplorer",
     "TemperatureExplorer",
     "TrainingPanel",
