@@ -134,6 +134,24 @@ def check_features(where: str, features: Tensor, width: int) -> None:
         refuse(where, "features of finite numbers", "NaN or infinity", "Look for a division by zero before this call.")
 
 
+def check_captions(where: str, text_ids: Tensor, vocabulary: int, positions: int, end_id: int) -> None:
+    """Refuse captions to learn from that hold no word, or a word that the tokenizer does not know.
+
+    Raises:
+        ValueError: as `check_text_ids`; a row whose end follows the start at once; the unknown token, id 1.
+    """
+    check_text_ids(where, text_ids, vocabulary, positions, end_id)
+    if text_ids.is_meta or text_ids.numel() == 0:
+        return
+    empty, unknown = text_ids[:, 1] == end_id, (text_ids == 1).any(dim=1)
+    if empty.any():
+        row = empty.nonzero()[0].item()
+        refuse(where, "a word or more in each caption", f"none in row {row}", "Leave pictures without a caption out.")
+    if unknown.any():
+        fix = "Collect the vocabulary from all captions to learn from, or the model learns to say <unknown>."
+        refuse(where, "words of the vocabulary", f"<unknown> in row {unknown.nonzero()[0].item()}", fix)
+
+
 def check_positive(where: str, name: str, value: float, fix: str = "") -> None:
     """Refuse zero, negative numbers, infinity and NaN.
 

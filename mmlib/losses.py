@@ -179,6 +179,49 @@ def _check_triplets(
     return same
 
 
+def caption_loss(
+    logits: Float[Tensor, "b s v"],
+    target_ids: Int[Tensor, "b s"],
+    pad_id: int = 0,
+    smoothing: float = 0.0,
+    attn: Float[Tensor, "b s n"] | None = None,
+    penalty: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Surprise at each right next word, padding left out; with `attn`, also the regions that a caption looks past.
+
+    Equation: L = -1/N sum over words of log p(right word)  (4.2; Vinyals et al. 2015, eq. 13),
+    with smoothing of -sum_w ((1 - eps) [w is right] + eps / v) log p(w)  (4.3; Szegedy et al. 2016, section 7)
+
+    Equation: penalty sum_i (tau - sum_t attn_ti)^2, tau = words / regions  (4.10; Xu et al. 2015, eq. 14)
+
+    Args:
+        logits: scores of the next word, behind each word.
+        target_ids: the words that did follow, end of text included: `text_ids[:, 1:]`.
+        pad_id: what stands behind the end of text, and is nothing to learn.
+        smoothing: share of the target that goes to all words alike, in [0, 1).
+        attn: where the model looked for each word; the penalty is a mean over captions.
+
+    Returns:
+        The loss in nats per word: log v when the logits say nothing.
+
+    Raises:
+        ValueError: shapes that do not belong together, nothing but padding, smoothing outside [0, 1).
+
+    >>> caption_loss(torch.zeros(1, 2, 8), torch.tensor([[5, 0]])).exp().round()
+    tensor(8.)
+    """
+    word = target_ids != pad_id
+    if logits.shape[:2] != target_ids.shape or not word.any() or not 0 <= smoothing < 1:
+        got = f"{tuple(logits.shape)}, {tuple(target_ids.shape)} with {word.sum()} words, smoothing {smoothing:g}"
+        expected = "logits (b, s, v), target_ids (b, s) with a word, smoothing in [0, 1)"
+        refuse("caption_loss", expected, got, "The targets are text_ids[:, 1:].")
+    loss = F.cross_entropy(logits[word], target_ids[word], label_smoothing=smoothing)
+    if attn is None:
+        return loss
+    looked = (attn * word[..., None]).sum(dim=1)
+    return loss + penalty * (looked - looked.mean(dim=1, keepdim=True)).square().sum(dim=1).mean()
+
+
 def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, log_scale: Tensor) -> None:
     _check_shapes(where, image_emb, text_emb)
     if not torch.isfinite(log_scale):

@@ -176,6 +176,67 @@ def entropy(probs: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
     return torch.special.entr(probs).sum(dim=-1)
 
 
+def squared_error(probs: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> float:
+    """Mean squared distance from the probabilities to the right answer, a row of zeros with a 1 at the target.
+
+    Equation: var = 1/b sum_i |p_i - y_i|^2  (5.14; Brier 1950)
+
+    0 when right and sure, 1 - 1/classes when it says that all classes are alike, 2 when wrong and sure.
+
+    >>> round(squared_error(torch.full((3, 10), 0.1), torch.tensor([0, 5, 9])), 3)
+    0.9
+    """
+    right = F.one_hot(target, probs.shape[1]).to(probs.dtype)
+    return (probs - right).square().sum(dim=1).mean().item()
+
+
+def inverse_variance_weights(variances: Float[Tensor, "*rows m"]) -> Float[Tensor, "*rows m"]:
+    """The weights of the best mixture of estimates that err independently; rows sum to 1.
+
+    Equation: w_m = (1 / var_m) / sum_k (1 / var_k)  (5.9)
+
+    Args:
+        variances: above 0; infinity for an estimate that is missing, which then weighs nothing.
+
+    Raises:
+        ValueError: a variance that is not positive, or a row that is all missing.
+
+    >>> inverse_variance_weights(torch.tensor([1.0, 4.0]))
+    tensor([0.8000, 0.2000])
+    """
+    if not (variances > 0).all():
+        refuse("inverse_variance_weights", "variances above 0", f"{variances.min().item():.4g}", "Squares, not logs?")
+    precision = 1 / variances
+    if (precision.sum(dim=-1) == 0).any():
+        refuse("inverse_variance_weights", "a finite variance in each row", "a row that is all infinite")
+    return precision / precision.sum(dim=-1, keepdim=True)
+
+
+def rank_correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
+    """How far two lists agree about what is larger: 1 in the same order, -1 in opposite orders, near 0 at random.
+
+    Equation: rho = correlation of the ranks of x and y; equal values share the mean of their ranks
+    (5.15; Spearman 1904)
+
+    Raises:
+        ValueError: fewer than two values, or values that are all equal and so have no order.
+
+    >>> rank_correlation(torch.tensor([1.0, 2.0, 30.0]), torch.tensor([0.1, 0.4, 0.5]))
+    1.0
+    """
+    for name, values in (("x", x), ("y", y)):
+        if len(values) < 2 or (values == values[0]).all():
+            refuse("rank_correlation", f"{name} with values that differ", str(values.tolist()[:4]), "No order to rank.")
+    ranks = torch.stack([_mean_ranks(x), _mean_ranks(y)])
+    return round(torch.corrcoef(ranks)[0, 1].item(), 12)
+
+
+def _mean_ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    below = (values < values[:, None]).sum(dim=1)
+    equal = (values == values[:, None]).sum(dim=1)
+    return (below + (equal - 1) / 2).double()
+
+
 def _check_answers(where: str, sim: Tensor, right: Tensor) -> None:
     if sim.shape != right.shape:
         refuse(where, f"right {tuple(sim.shape)}", str(tuple(right.shape)), "One row a query in both.")

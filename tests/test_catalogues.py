@@ -8,7 +8,9 @@ hide.
 import json
 from pathlib import Path
 
+import answers_captioner
 import answers_clip
+import answers_fusion
 import answers_retrieval
 import answers_timesformer
 import einops
@@ -19,7 +21,7 @@ from test_exercises import run_cell, solutions
 from mmlib.exercises.core import candidates
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
-NOTEBOOKS = [answers_clip, answers_timesformer, answers_retrieval]
+NOTEBOOKS = [answers_clip, answers_timesformer, answers_retrieval, answers_captioner, answers_fusion]
 CHECKS = {check: pair for answers in NOTEBOOKS for check, pair in answers.CHECKS.items()}
 RIGHT = [pair for answers in NOTEBOOKS for pair in answers.RIGHT]
 WRONG = [(check, *pair) for answers in NOTEBOOKS for check, pairs in answers.WRONG.items() for pair in pairs]
@@ -87,12 +89,12 @@ def test_a_function_that_raises_is_shown_with_its_line(check):
 
     outcome = check(answer)
     assert not outcome.passed
-    assert "answer stopped at line" in outcome.diagnosis and '`raise KeyError("oh")`' in outcome.diagnosis
+    assert "stopped at line" in outcome.diagnosis and '`raise KeyError("oh")`' in outcome.diagnosis
 
 
 @each_check
 def test_a_wrong_type_is_named(check):
-    assert "returned a value of type str. It should return a torch tensor" in check(lambda *arguments: "1.6").diagnosis
+    assert "returned a value of type str. It should return" in check(lambda *arguments: "1.6").diagnosis
 
 
 # ---- the notebooks themselves

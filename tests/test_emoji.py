@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmlib.data import cache
 from mmlib.data.emoji import Pictures, load_pictures, make_pictures, names_in, split_pictures
-from mmlib.data.text import words_of
+from mmlib.data.text import spaced, words_of
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,13 @@ def test_the_split_is_the_same_in_another_process(pictures, split):
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert out.stdout.split() == [pictures.codes[i] for i in split.test]
+
+
+def test_chinese_names_in_characters(pictures, split):
+    chinese = names_in(pictures, "zh")
+    in_training = {name for i in split.train.tolist() for name in chinese[i]}
+    assert not in_training & {name for i in split.test.tolist() for name in chinese[i]}
+    assert spaced("女生冲浪 中等深肤色") == "女 生 冲 浪 中 等 深 肤 色"
 
 
 def test_too_few_pictures_to_split(pictures):

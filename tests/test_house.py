@@ -19,6 +19,8 @@ MAY_IMPORT = {
     "models": {"layers", "check"},
     "losses": {"check"},
     "metrics": {"check"},
+    "caption_metrics": {"check"},
+    "decode": {"check"},
     "data": {"check"},
     "record": {"layers", "check"},
     "plots": {"check"},
@@ -27,7 +29,7 @@ MAY_IMPORT = {
     "pretrained": {"check"},
     "checkpoint": {"check"},
     "train": {"checkpoint", "check"},
-    "widgets": {"plots", "record", "results", "train", "losses", "metrics", "check"},
+    "widgets": {"plots", "record", "results", "train", "losses", "metrics", "caption_metrics", "decode", "check"},
     "exercises": {"losses", "check"},
 }
 

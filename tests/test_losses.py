@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmlib.losses import active_triplets, clip_loss, siglip_loss, triplet_loss
+from mmlib.losses import active_triplets, caption_loss, clip_loss, siglip_loss, triplet_loss
 
 
 def unit(*shape):
@@ -303,3 +303,70 @@ def test_rules_that_are_unknown_and_batches_without_triplets():
         triplet_loss(torch.eye(3), torch.eye(3), 0.2, "hard")
     with pytest.raises(ValueError, match="at least one wrong pair, got none"):
         active_triplets(torch.eye(3), torch.eye(3), 0.2, torch.ones(3, 3, dtype=torch.bool))
+
+
+# Captions
+
+LOGITS = torch.randn(2, 3, 6, generator=torch.manual_seed(7), dtype=torch.float64)
+WORDS = torch.tensor([[4, 5, 3], [2, 3, 0]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_caption_loss_equals_a_loop(smoothing):
+    total, count = 0.0, 0
+    for row in range(2):
+        for place in range(3):
+            if WORDS[row, place] != 0:
+                exps = [math.exp(x) for x in LOGITS[row, place].tolist()]
+                target = [smoothing / 6 + (1 - smoothing) * (w == WORDS[row, place].item()) for w in range(6)]
+                total -= sum(t * math.log(e / sum(exps)) for t, e in zip(target, exps, strict=True))
+                count += 1
+    torch.testing.assert_close(caption_loss(LOGITS, WORDS, smoothing=smoothing).item(), total / count)
+
+
+def test_caption_loss_of_logits_that_say_nothing_is_log_v():
+    for smoothing in (0.0, 0.3):
+        got = caption_loss(torch.full((2, 3, 1536), 4.0), WORDS, smoothing=smoothing)
+        torch.testing.assert_close(got.item(), math.log(1536))
+
+
+def test_padding_is_nothing_to_learn():
+    logits = LOGITS.clone().requires_grad_()
+    loss = caption_loss(logits, WORDS, smoothing=0.1)
+    loss.backward()
+    assert not logits.grad[1, 2].any() and logits.grad[1, 1].any()
+    longer = torch.cat([LOGITS, torch.randn(2, 4, 6, dtype=torch.float64)], dim=1)
+    padded = F.pad(WORDS, (0, 4))
+    torch.testing.assert_close(caption_loss(longer, padded, smoothing=0.1), loss)
+    with_other_pad = padded.masked_fill(padded == 0, 1)
+    torch.testing.assert_close(caption_loss(longer, with_other_pad, pad_id=1, smoothing=0.1), loss)
+
+
+def test_the_penalty_by_hand():
+    # Two regions. Caption 0 has three words, so tau is 3/2; caption 1 has two words and one pad, so tau is 1.
+    attn = torch.tensor([[[1.0, 0], [1, 0], [0.5, 0.5]], [[1, 0], [0, 1], [1, 0]]], dtype=torch.float64)
+    by_hand = ((1.5 - 2.5) ** 2 + (1.5 - 0.5) ** 2 + 0 + 0) / 2
+    plain = caption_loss(LOGITS, WORDS)
+    torch.testing.assert_close(
+        caption_loss(LOGITS, WORDS, attn=attn, penalty=3.0) - plain, torch.tensor(3.0 * by_hand).double()
+    )
+    alike = torch.full((2, 3, 2), 0.5, dtype=torch.float64)
+    torch.testing.assert_close(caption_loss(LOGITS, WORDS, attn=alike), plain)
+
+
+@pytest.mark.parametrize(
+    "logits, words, smoothing, message",
+    [
+        (torch.zeros(2, 3, 6), torch.zeros_like(WORDS), 0.0, "with 0 words"),
+        (torch.zeros(2, 3, 6), WORDS, 1.0, r"smoothing in \[0, 1\).*smoothing 1"),
+        (torch.zeros(2, 3, 6), WORDS, -0.1, "smoothing -0.1"),
+    ],
+)
+def test_caption_losses_that_make_no_sense_are_refused(logits, words, smoothing, message):
+    with pytest.raises(ValueError, match="caption_loss: .*" + message):
+        caption_loss(logits, words, smoothing=smoothing)
+
+
+def test_captions_with_their_start_are_refused_as_targets():
+    with pytest.raises(ValueError, match=r"target_ids \(b, s\) with a word.*The targets are text_ids\[:, 1:\]"):
+        caption_loss.__wrapped__(torch.zeros(2, 2, 6), WORDS)  # below the tests' own check of shapes

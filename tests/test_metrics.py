@@ -9,11 +9,14 @@ from mmlib.metrics import (
     accuracy,
     confusion_matrix,
     entropy,
+    inverse_variance_weights,
     mean_average_precision,
     median_rank,
+    rank_correlation,
     rank_of_best,
     recall_at_k,
     reciprocal_rank_fusion,
+    squared_error,
     top_k_accuracy,
 )
 
@@ -186,3 +189,45 @@ def test_refusals_of_rankings():
         reciprocal_rank_fusion(SIM, k=0)
     with pytest.raises(ValueError, match="reciprocal_rank_fusion: expected similarities, got NaN"):
         reciprocal_rank_fusion(SIM * float("nan"))
+
+
+def test_squared_error_by_hand():
+    probs = torch.tensor([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]])
+    assert squared_error(probs, torch.tensor([0, 1])) == pytest.approx((0.09 + 0.04 + 0.01) / 2)
+    assert squared_error(probs, torch.tensor([1, 2])) == pytest.approx((0.49 + 0.64 + 0.01 + 2) / 2)
+
+
+def test_inverse_variance_weights_by_hand():
+    weights = inverse_variance_weights(torch.tensor([[1.0, 4.0], [2.0, 2.0], [0.5, torch.inf]]))
+    torch.testing.assert_close(weights, torch.tensor([[0.8, 0.2], [0.5, 0.5], [1.0, 0.0]]))
+    torch.testing.assert_close(
+        inverse_variance_weights(torch.tensor([1.0, 2.0, 4.0])), torch.tensor([4.0, 2.0, 1.0]) / 7
+    )
+
+
+@pytest.mark.parametrize(
+    "variances, message",
+    [
+        ([0.0, 1.0], "variances above 0, got 0"),
+        ([-1.0, 1.0], "variances above 0, got -1"),
+        ([math.nan, 1.0], "variances above 0"),
+        ([math.inf, math.inf], "a row that is all infinite"),
+    ],
+)
+def test_inverse_variance_weights_refuse(variances, message):
+    with pytest.raises(ValueError, match=message):
+        inverse_variance_weights(torch.tensor(variances))
+
+
+def test_rank_correlation_by_hand_and_against_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    assert rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([9.0, 4.0, 1.0])) == -1
+    assert rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 3.0, 2.0])) == pytest.approx(0.5)
+    x, y = torch.randn(30), torch.randint(4, (30,)).float()  # with many equals
+    assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+@pytest.mark.parametrize("x, y", [([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 3.0])])
+def test_rank_correlation_refuses_what_has_no_order(x, y):
+    with pytest.raises(ValueError, match="rank_correlation: expected (x|y) with values that differ"):
+        rank_correlation(torch.tensor(x), torch.tensor(y))

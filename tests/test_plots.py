@@ -138,8 +138,8 @@ def test_matrix_writes_its_numbers_and_bars_mark_the_right_answer():
 
 def test_attention_outlines_the_fewest_patches_that_hold_half_of_the_weight():
     grid = np.array([[0.4, 0.3], [0.2, 0.1]])
-    assert np.array_equal(plots.figures._half_of_weight(grid), [[1, 1], [0, 0]])
-    assert np.array_equal(plots.figures._half_of_weight(np.array([[0.6, 0.2], [0.1, 0.1]])), [[1, 0], [0, 0]])
+    assert np.array_equal(plots.half_of_weight(grid), [[1, 1], [0, 0]])
+    assert np.array_equal(plots.half_of_weight(np.array([[0.6, 0.2], [0.1, 0.1]])), [[1, 0], [0, 0]])
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmlib.data.text import Tokenizer, words_of
+from mmlib.data.text import Tokenizer, spaced, words_of
 
 
 @pytest.fixture
@@ -31,6 +31,11 @@ def test_unknown_words_are_named(tokenizer):
 
 def test_words_of_other_scripts():
     assert words_of("Das Öl, l'été; кот_1") == ["das", "öl", "l", "été", "кот_1"]
+
+
+def test_characters_as_words():
+    assert spaced("女生: 冲浪_9") == "女 生 冲 浪 9"
+    assert Tokenizer.from_texts([spaced("冲浪")]).encode([spaced("浪浪")]).tolist() == [[2, 5, 5, 3]]
 
 
 def test_refusals(tokenizer):

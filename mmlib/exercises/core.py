@@ -196,6 +196,9 @@ HINTS = [
     ("view size is not compatible", "A swap of axes moves no number in memory: use reshape or rearrange, not view."),
     ("t divide axis", "That axis has no such parts. Is one token too many among them, such as a class token?"),
     ("same dtype", "Two types of number meet: bring one to the type of the other with .to(x.dtype)."),
+    ("math domain", "The log of 0: what should come out when nothing matches?"),
+    ("positive input", "The log of 0: what should come out when nothing matches?"),
+    ("division by zero", "Nothing to divide by: what should come out then?"),
 ]
 
 

@@ -1,7 +1,17 @@
 """Data in, matplotlib Figure out; the look of the course, and alt texts. See `style` for the rules it keeps."""
 
+from mmlib.plots.captions import Node, plot_looks, plot_tree
 from mmlib.plots.clips import plot_patterns, plot_strips, show_gif
-from mmlib.plots.figures import attention_in, plot_attention, plot_bars, plot_lines, plot_matrix, plot_pictures
+from mmlib.plots.figures import (
+    attention_in,
+    half_of_weight,
+    plot_attention,
+    plot_bars,
+    plot_lines,
+    plot_matrix,
+    plot_pictures,
+)
+from mmlib.plots.sounds import ink_in, logmel_in, plot_grids, plot_sounds, show_sounds, to_wav, wave_in
 from mmlib.plots.style import (
     FAINT,
     FONT,
@@ -24,25 +34,36 @@ __all__ = [
     "FAINT",
     "FONT",
     "LINES",
+    "Node",
     "PALETTE",
     "WIDTH",
     "attention_in",
     "blank",
     "fit",
+    "half_of_weight",
+    "ink_in",
     "landmark_in",
+    "logmel_in",
     "matrix_in",
     "name_the_ends",
     "picture_in",
     "place",
     "plot_attention",
     "plot_bars",
+    "plot_grids",
     "plot_lines",
+    "plot_looks",
     "plot_matrix",
     "plot_patterns",
     "plot_pictures",
+    "plot_sounds",
     "plot_strips",
+    "plot_tree",
     "show",
     "show_gif",
+    "show_sounds",
     "thumbnails",
+    "to_wav",
     "type_style",
+    "wave_in",
 ]

@@ -30,12 +30,14 @@ from mmlib.plots.style import (
 )
 
 
-def plot_pictures(pictures: UInt8[Array, "n 3 h w"], captions: Sequence[str], columns: int = 6) -> Figure:
-    """Pictures in rows, each over its caption; a caption of more than three lines is cut with an ellipsis."""
+def plot_pictures(
+    pictures: UInt8[Array, "n 3 h w"], captions: Sequence[str], columns: int = 6, lines: int = 3
+) -> Figure:
+    """Pictures in rows, each over its caption; a caption of more lines than this is cut with an ellipsis."""
     _same_length("plots.plot_pictures", "captions", captions, len(pictures))
     columns = min(columns, len(pictures))
     cell, side = WIDTH / columns, min(WIDTH / columns - 24, 120)
-    wrapped = [fit(caption, cell - 12, lines=3) for caption in captions]
+    wrapped = [fit(caption, cell - 12, lines=lines) for caption in captions]
     row_height = side + 16 + LINE_HEIGHT * max(text.count("\n") + 1 for text in wrapped)
     figure = blank(round(row_height * -(-len(pictures) // columns)))
     for n, (picture, text) in enumerate(zip(pictures, wrapped, strict=True)):
@@ -161,8 +163,15 @@ def attention_in(axes, grid: Real[ndarray, "rows columns"]) -> None:
     veil = np.ones((*grid.shape, 4))
     veil[..., 3] = 0.85 * (1 - grid / grid.max())
     axes.imshow(veil, extent=whole, interpolation="nearest", aspect="auto")
-    heavy = np.pad(np.kron(_half_of_weight(grid), np.ones((8, 8))), 1)
+    heavy = np.pad(np.kron(half_of_weight(grid), np.ones((8, 8))), 1)
     axes.contour(heavy, [0.5], extent=whole, origin="upper", colors=PALETTE["vermillion"], linewidths=1.5)
+
+
+def half_of_weight(grid: ndarray) -> ndarray:
+    """1 on the fewest patches that together hold half of the weight, 0 elsewhere."""
+    heaviest = np.sort(grid.ravel())[::-1]
+    enough = np.searchsorted(heaviest.cumsum(), grid.sum() / 2)
+    return (grid >= heaviest[enough]).astype(float)
 
 
 def _same_length(where: str, what: str, values: Numbers, count: int) -> None:
@@ -174,10 +183,3 @@ def _write_numbers(axes, values: ndarray, image) -> None:
     for (row, column), value in np.ndenumerate(values):
         colour = "white" if image.norm(value) > 0.55 else PALETTE["ink"]
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", **type_style(color=colour))
-
-
-def _half_of_weight(grid: ndarray) -> ndarray:
-    """1 on the fewest patches that together hold half of the weight, 0 elsewhere."""
-    heaviest = np.sort(grid.ravel())[::-1]
-    enough = np.searchsorted(heaviest.cumsum(), grid.sum() / 2)
-    return (grid >= heaviest[enough]).astype(float)

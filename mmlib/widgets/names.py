@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmlib import plots
 from mmlib.metrics import rank_of_best
+from mmlib.widgets.clips import ROW_OF_CONTROLS
 from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
 from mmlib.widgets.retrieval import check_names, language_of, name_of
 from mmlib.widgets.table import table_of
@@ -50,8 +51,9 @@ class NamesExplorer(VBox):
         answer_while_cells_run(self.picture, self.language)
         for control in (self.picture, self.language):
             control.observe(lambda change: self.live.refresh(self._update), "value")
-        shown = HBox([self.live.image, self.table], layout=Layout(min_height="270px", align_items="flex-start"))
-        super().__init__([HBox([self.picture, self.language]), shown, self.live.words])
+        shown = HBox([self.live.image, self.table], layout=Layout(min_height="260px", align_items="flex-start"))
+        controls = HBox([self.picture, self.language], layout=Layout(**ROW_OF_CONTROLS))
+        super().__init__([controls, shown, self.live.words])
         self.add_class("names-explorer")
         self.live.refresh(self._update)
 
@@ -78,6 +80,7 @@ class NamesExplorer(VBox):
         middle = {"transform": axes.transAxes, "ha": "center", "va": "top"}
         self.caption = axes.text(0.5, -0.04, "", **middle, **plots.type_style())
         self.live = Live(figure, [self.shown, self.caption])
+        self.live.words.layout.max_width = f"{plots.WIDTH}px"  # not as narrow as the picture
 
     def _update(self) -> str:
         state = self.state()

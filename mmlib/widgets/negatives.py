@@ -14,6 +14,7 @@ from mmlib.check import refuse
 from mmlib.losses import NEGATIVES, active_triplets
 from mmlib.metrics import recall_at_k
 from mmlib.train import evaluate
+from mmlib.widgets.clips import ROW_OF_CONTROLS
 from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
 
 BINS = 60  # of the similarities from -1 to 1
@@ -67,7 +68,7 @@ class NegativesExplorer(VBox):
         for control in (self.negatives, self.margin):
             control.observe(lambda change: self.live.refresh(self._update), "value")
         self.train.on_click(lambda button: self._train())
-        controls = HBox([self.negatives, self.margin, self.train, self.progress])
+        controls = HBox([self.negatives, self.margin, self.train, self.progress], layout=Layout(**ROW_OF_CONTROLS))
         super().__init__([controls, self.live.image, self.live.words])
         self.add_class("negatives-explorer")
         self.live.refresh(self._update)

@@ -13,6 +13,7 @@ from mmlib import plots
 from mmlib.check import refuse
 from mmlib.metrics import rank_of_best
 from mmlib.train import lock
+from mmlib.widgets.clips import ROW_OF_CONTROLS
 from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
 from mmlib.widgets.table import LANGUAGES, table_of
 
@@ -52,9 +53,9 @@ class RetrievalExplorer(VBox):
         self._named = [{_plain(name) for each in names.values() for name in each[n]} for n in range(len(pictures))]
         self._examples = random.Random(0)
         hint = "a name, in any of the languages"
-        self.query = Text(description="search", placeholder=hint, style=LABEL, layout=Layout(width="380px"))
+        self.query = Text(description="search", placeholder=hint, style=LABEL, layout=Layout(width="280px"))
         most = min(MOST, len(pictures))
-        wide = Layout(width="230px")
+        wide = Layout(width="220px")
         self.k = IntSlider(min(5, most), min=1, max=most, description="pictures", style=LABEL, layout=wide)
         self.language = language_of(names, "examples in")
         self.example = Button(description="an example", tooltip="Type the name of one of the pictures for me")
@@ -66,7 +67,7 @@ class RetrievalExplorer(VBox):
             control.observe(lambda change: self.live.refresh(self._update), "value")
         self.language.observe(lambda change: self._give_example(), "value")
         self.example.on_click(lambda button: self._give_example())
-        controls = HBox([self.query, self.k, self.language, self.example], layout=Layout(flex_flow="row wrap"))
+        controls = HBox([self.query, self.k, self.language, self.example], layout=Layout(**ROW_OF_CONTROLS))
         super().__init__([controls, self.live.image, self.live.words, self.table])
         self.add_class("retrieval-explorer")
         self.live.refresh(self._update)
@@ -183,7 +184,7 @@ def check_names(where: str, image_emb: Tensor, pictures: Tensor, names: Mapping[
 def language_of(names: Mapping[str, Sequence], label: str) -> Dropdown:
     """A control that chooses one of the languages."""
     options = [(name_of(language), language) for language in names]
-    return Dropdown(options=options, description=label, style=LABEL, layout=Layout(width="230px"))
+    return Dropdown(options=options, description=label, style=LABEL, layout=Layout(width="190px"))
 
 
 def name_of(language: str) -> str:

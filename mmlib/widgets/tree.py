@@ -1,0 +1,202 @@
+"""Beam search as it goes: the beams after each word, which of them grew on, and which died out."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ipywidgets import FloatSlider, HBox, IntSlider, Layout, VBox
+from jaxtyping import UInt8
+from matplotlib.collections import LineCollection
+from torch import Tensor, nn
+
+from mmlib import plots
+from mmlib.decode import Beams, beam_search, greedy
+from mmlib.train import held
+from mmlib.widgets.captions import END, WIDEST, CaptionPicker, Look, width_slider
+from mmlib.widgets.clips import ROW_OF_CONTROLS, show_all
+from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
+
+COLUMNS, ROW, SIDE = 5, 46, 96  # steps that are shown; pixels from one beam to the next, and side of the picture
+WAITS = "…"  # a beam that has ended, and is kept
+LOOKS = {"dead": ("grey", (0, (3, 3)), 1.2), "alive": ("ink", "-", 1.2), "best": ("vermillion", "-", 2.5)}
+
+
+class TreeExplorer(VBox):
+    """Watch beam search grow a caption, word by word: which beams go on, which die out, where the best one came from.
+
+    Args:
+        model, tokenizer, pictures, references: see `CaptionPicker`.
+
+    Raises:
+        ValueError: pictures without references, or the other way round.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        pictures: UInt8[Tensor, "n 3 h w"],
+        references: Sequence[Sequence[str]],
+    ):
+        self.picker = CaptionPicker("TreeExplorer", model, tokenizer, pictures, references)
+        self.picture, self.width = self.picker.picture, width_slider()
+        layout = Layout(width="270px")
+        self.alpha = FloatSlider(
+            1.0, min=0.0, max=2.0, step=0.1, description="length penalty", style=LABEL, layout=layout
+        )
+        most = tokenizer.positions - 1
+        self.step = IntSlider(most, min=1, max=most, description="words so far", style=LABEL, layout=layout)
+        self._filling = False  # while the slider is given another end
+        self._draw_empty()
+        controls = self.picture, self.step, self.width, self.alpha
+        answer_while_cells_run(*controls)
+        for control in controls:
+            control.observe(self._changed, "value")
+        rows = [HBox(some, layout=ROW_OF_CONTROLS) for some in (controls[:2], controls[2:])]
+        super().__init__([*rows, self.live.image, self.live.words])
+        self.add_class("tree-explorer")
+        self.live.refresh(self._update)
+
+    def state(self) -> dict:
+        """The numbers shown: picture, width, step, steps (of the whole search), nodes (of each step so far: word,
+        parent, score, fate), beams (text and score of each at this step), caption, greedy, references.
+        """
+        model, tokenizer = self.picker.model, self.picker.tokenizer
+        with held(model, training=False), torch.inference_mode():
+            image = self.picker.image
+            found = beam_search(model, image, tokenizer, width=self.width.value, alpha=self.alpha.value)
+            likeliest = greedy(model, image, tokenizer).texts[0]
+        step = min(self.step.value, len(found.tree))
+        nodes = [self._nodes(beams) for beams in found.tree[:step]]
+        _tell_fates(nodes)
+        return {
+            "picture": self.picture.value,
+            "width": self.width.value,
+            "step": step,
+            "steps": len(found.tree),
+            "nodes": nodes,
+            "beams": [(_text_of(nodes, n), node["score"]) for n, node in enumerate(nodes[-1])],
+            "caption": found.captions.texts[0],
+            "greedy": likeliest,
+            "references": self.picker.right,
+        }
+
+    def _nodes(self, beams: Beams) -> list[dict]:
+        rows = zip(*(part[0].tolist() for part in (beams.word, beams.parent, beams.score)), strict=True)
+        waits = self.picker.tokenizer.pad_id
+        return [
+            {
+                "word": WAITS if word == waits else self.picker.label(word),
+                "parent": parent,
+                "score": score,
+                "fate": "dead",
+            }
+            for word, parent, score in rows
+            if math.isfinite(score)
+        ]
+
+    def _changed(self, change: dict) -> None:
+        with self.live.lock:  # so that whoever fills has done with it, unless it is this very thread
+            if not self._filling:
+                self.live.refresh(self._update)
+
+    def _draw_empty(self) -> None:
+        top, height = 34, ROW * WIDEST
+        figure = plots.blank(top + height + 10)
+        self.look = Look(figure, 8, top + (height - SIDE) // 2, SIDE)
+        self.title = figure.text(
+            8 / plots.WIDTH, 1 - 8 / figure.bbox.height, "", va="top", **plots.type_style(weight="bold")
+        )
+        axes = plots.place(figure, 8 + SIDE, top, plots.WIDTH - 8 - SIDE, height)
+        axes.set_axis_off()
+        axes.set(xlim=(0, plots.WIDTH - 8 - SIDE), ylim=(height, 0))
+        self.lines = {}
+        for fate, (colour, dash, width) in LOOKS.items():
+            self.lines[fate] = LineCollection([], colors=plots.PALETTE[colour], linestyles=[dash], linewidths=width)
+            axes.add_collection(self.lines[fate], autolim=False)
+        box = {"boxstyle": "round,pad=0.25", "facecolor": "white"}
+        centre = {"ha": "center", "va": "center", "linespacing": 1.1}
+        self.boxes = [
+            [axes.text(0, 0, "", bbox=dict(box), **centre, **plots.type_style()) for n in range(WIDEST)]
+            for column in range(COLUMNS)
+        ]
+        boxes = [text for column in self.boxes for text in column]
+        self.live = Live(figure, [*self.look.moving, self.title, *self.lines.values(), *boxes])
+
+    def _update(self) -> str:
+        try:
+            state = self.state()
+        except Exception:
+            show_all(self.live.moving, False)  # no tree of an older answer beside the words of an error
+            self.live.draw()
+            raise
+        show_all(self.live.moving, True)
+        self._filling = True
+        try:
+            self.step.max = state["steps"]
+            self.step.value = state["step"]
+        finally:
+            self._filling = False
+        self.look.show(self.picker.pictures[state["picture"]], None)
+        columns = min(state["steps"], COLUMNS)
+        hidden = max(0, state["step"] - columns)
+        after = f", from word {hidden + 1} on" if hidden else ""
+        self.title.set_text(f"{state['width']} beams after {_count(state['step'], 'word')}{after}")
+        self._draw_nodes(state["nodes"][hidden:], hidden == 0, (plots.WIDTH - 16 - SIDE) / columns)
+        return self._words(state)
+
+    def _draw_nodes(self, nodes: list[list[dict]], from_start: bool, step: float) -> None:
+        segments = {fate: [] for fate in LOOKS}
+        for column, texts in enumerate(self.boxes):
+            shown = nodes[column] if column < len(nodes) else []
+            for n, text in enumerate(texts):
+                text.set_visible(n < len(shown))
+            for n, (text, node) in enumerate(zip(texts, shown, strict=False)):
+                colour, dash, width = LOOKS[node["fate"]]
+                word = plots.fit(node["word"], step - 40)
+                text.set(text=f"{word}\n{node['score']:.2f}", color=plots.PALETTE[colour])
+                text.set_position(_spot(column, n, step))
+                text.get_bbox_patch().set(edgecolor=plots.PALETTE[colour], linestyle=dash, linewidth=width)
+                if column or from_start:
+                    before = _spot(column - 1, node["parent"], step) if column else (4.0, ROW * WIDEST / 2)
+                    segments[node["fate"]].append([before, _spot(column, n, step)])
+        for fate, lines in self.lines.items():
+            lines.set_segments(segments[fate])
+
+    def _words(self, state: dict) -> str:
+        text, score = state["beams"][0]
+        earlier = [node["fate"] for nodes in state["nodes"][:-1] for node in nodes]
+        dead = f" Of {_count(len(earlier), 'earlier beam')}, {earlier.count('dead')} died out." if earlier else ""
+        greedy_too = "says the same" if state["greedy"] == state["caption"] else f"says “{state['greedy']}”"
+        right = "right" if state["caption"] in state["references"] else f"not “{state['references'][0]}”"
+        return (
+            f"After {_count(state['step'], 'word')} the best of {_count(len(state['beams']), 'beam')} is “{text}”, "
+            f"score {score:.2f}.{dead} The search ends after {_count(state['steps'], 'word')} with "
+            f"“{state['caption']}”, {right}. Greedy decoding, which is beam width 1, {greedy_too}."
+        )
+
+
+def _spot(column: int, n: int, step: float) -> tuple[float, float]:
+    return (column + 0.5) * step + 8, ROW * (n + 0.5)
+
+
+def _tell_fates(nodes: list[list[dict]]) -> None:
+    """Alive is what a beam of the last step grew from, best what its first one grew from."""
+    for n, fate in [*((n, "alive") for n in range(len(nodes[-1]))), (0, "best")]:
+        for step in reversed(nodes):
+            step[n]["fate"] = fate
+            n = step[n]["parent"]
+
+
+def _text_of(nodes: list[list[dict]], n: int) -> str:
+    """The words on the way to beam n of the last step."""
+    words = []
+    for step in reversed(nodes):
+        words.append(step[n]["word"])
+        n = step[n]["parent"]
+    return " ".join(word for word in reversed(words) if word not in (WAITS, END))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
