@@ -275,7 +275,7 @@ def test_temperature_and_top_p_change_the_chances_and_not_the_probabilities():
         ("sleeping", 0.2),
     ]
     assert [chance for _, _, chance in rows][:4] == pytest.approx([0.3 / 0.8, 0.26 / 0.8, 0.24 / 0.8, 0.0], abs=1e-5)
-    assert shown(demo.others)[0] == ("cat", 0.3, "0.30 → 0.38")
+    assert shown(demo.others)[2] == ("red", 0.24, "0.24 → 0.30")
     demo.top_p.value, demo.temperature.value = 1.0, 0.5
     squares = [p * p for _, p, _ in demo.state()["alternatives"]][:4]
     chances = [chance for _, _, chance in demo.state()["alternatives"]][:4]

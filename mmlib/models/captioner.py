@@ -99,7 +99,7 @@ class SoftAttention(nn.Module):
     ) -> tuple[Float[Tensor, "rows d"], Float[Tensor, "rows n"]]:
         """Give what was seen, and how much of it each region gave; k rows in turn may ask about one picture."""
         question = rearrange(self.query(hidden), "(b k) a -> b k 1 a", b=len(regions.keys))
-        scores = self.score((rearrange(regions.keys, "b n a -> b 1 n a") + question).tanh())
+        scores = self.score((rearrange(regions.keys, "b n a -> b 1 n a") + question).tanh_())
         attn = rearrange(scores, "b k n 1 -> b k n").softmax(dim=2)
         context = einsum(attn, regions.values, "b k n, b n d -> b k d")
         return rearrange(context, "b k d -> (b k) d"), rearrange(attn, "b k n -> (b k) n")
