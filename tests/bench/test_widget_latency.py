@@ -57,6 +57,23 @@ encode = lambda texts: evaluate(model, model.encode_text, text_features(texts))
 RetrievalExplorer(encode, image_emb, held_out.image, names, matched_grams)
 """
 
+FUSION = """
+import torch
+from mmlib.data.digits import PICTURE_NOISES, noise_pictures
+from mmlib.data.sound import RATE, SOUND_NOISES, log_mel, noise_sound
+from mmlib.models.fusion import FUSIONS, Fusion, FusionConfig
+from mmlib.widgets import FusionExplorer
+
+torch.manual_seed(0)
+models = {fusion: Fusion(FusionConfig(), fusion).eval() for fusion in FUSIONS}
+alone = (Fusion(FusionConfig(), "late").eval(),) * 2
+digits, waves = torch.arange(10), 0.1 * torch.randn(10, RATE)
+errors = [{kind: (0.1, 0.9) for kind in kinds} for kinds in (PICTURE_NOISES, SOUND_NOISES)]
+spoil_sound = lambda wave, level, kind: noise_sound(wave, level, kind, others=waves)
+spoil = noise_pictures, spoil_sound, log_mel
+FusionExplorer(models, alone, torch.rand(10, 1, 8, 8), digits, waves, digits, ["voice"] * 10, *spoil, *errors)
+"""
+
 pytestmark = [pytest.mark.bench, pytest.mark.browser]
 
 
@@ -94,6 +111,20 @@ def test_new_pictures_soon_after_a_letter(chromium, tmp_path, capsys):
     with capsys.disabled():
         print(f"\nRetrievalExplorer: median {timing.median:.0f} ms, 90 % within {timing.nine_in_ten:.0f} ms", end="")
     assert timing.median <= SEARCH
+
+
+def test_all_fusions_answer_soon_after_a_key_press(chromium, tmp_path, capsys):
+    from browser.driver import Lab
+
+    with Lab(chromium, write_notebook(tmp_path, FUSION)) as lab:
+        lab.open("latency.ipynb")
+        lab.run_all()
+        timing = time_keys(lab, "fusion-explorer")  # the level of noise in the picture
+        assert lab.complaints() == []
+    with capsys.disabled():
+        print(f"\nFusionExplorer: median {timing.median:.0f} ms, 90 % within {timing.nine_in_ten:.0f} ms", end="")
+    assert timing.median <= MEDIAN
+    assert timing.nine_in_ten <= NINE_IN_TEN
 
 
 def write_notebook(tmp_path, *codes):
