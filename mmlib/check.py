@@ -6,23 +6,24 @@ import torch
 from torch import Tensor
 
 
-def refuse(where: str, expected: str, got: str, fix: str = "") -> NoReturn:
-    """Raise the ValueError that every function of mmlib raises for bad input.
+def refuse(where: str, expected: str, got: str, fix: str = "", error: type[Exception] = ValueError) -> NoReturn:
+    """Raise the error that every function of mmlib raises for bad input.
 
     Args:
         where: who refuses, as the caller would write it (`CLIP.encode_image`).
         expected: what would have been right.
         got: what came.
         fix: the likely mend, a whole sentence.
+        error: what to raise; bad input is a ValueError, a file that is not there a FileNotFoundError.
 
     Raises:
-        ValueError: always.
+        ValueError: always, unless `error` says otherwise.
 
     >>> refuse("clip_loss", "a batch of 2 or more", "1", "Add pairs.")
     Traceback (most recent call last):
     ValueError: clip_loss: expected a batch of 2 or more, got 1. Add pairs.
     """
-    raise ValueError(f"{where}: expected {expected}, got {got}. {fix}".rstrip())
+    raise error(f"{where}: expected {expected}, got {got}. {fix}".rstrip())
 
 
 def check_image(where: str, image: Tensor, height: int, width: int) -> None:
@@ -76,6 +77,19 @@ def _fix_for_video(shape: tuple[int, ...], size: int) -> str:
     if len(shape) == 5 and shape[4] == 3:
         return 'Channels last? Use rearrange(x, "b t h w c -> b t c h w").'
     return f"Resize with torchvision.transforms.v2.functional.resize(x, [{size}, {size}])."
+
+
+def check_patches(where: str, image_size: int, patch: int) -> None:
+    """Refuse pictures that cannot be cut into whole patches.
+
+    >>> check_patches("CLIP", image_size=224, patch=32)
+
+    Raises:
+        ValueError: the picture's side is no multiple of the patch's.
+    """
+    if image_size % patch:
+        got = f"image_size={image_size}, patch={patch}"
+        refuse(where, "an image size that is a multiple of the patch", got, "Resize the pictures, or change the patch.")
 
 
 def check_unit_range(where: str, x: Tensor, name: str) -> None:

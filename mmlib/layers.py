@@ -4,6 +4,8 @@
 queries and keys. A mask is True where attention is allowed.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -73,6 +75,18 @@ class Attention(nn.Module):
         return self.out(rearrange(mixed, "b heads i k -> b i (heads k)"))
 
 
+class QuickGELU(nn.Module):
+    """x sigmoid(1.702 x), close to GELU: what OpenAI's CLIP was trained with, so what its weights need.
+
+    >>> QuickGELU()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1542,  0.0000,  0.8458])
+    """
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Let large values pass, and hold small ones back."""
+        return x * torch.sigmoid(1.702 * x)
+
+
 class Block(nn.Module):
     """Pre-norm transformer block: attention, then a feed-forward network, each added to what was there.
 
@@ -83,14 +97,17 @@ class Block(nn.Module):
         heads: number of attention heads.
         hidden: width of the feed-forward network's middle layer.
         causal: token i sees the tokens j <= i only.
+        activation: of the middle layer; `QuickGELU` in the published CLIP.
     """
 
-    def __init__(self, d: int, heads: int, hidden: int, causal: bool = False):
+    def __init__(
+        self, d: int, heads: int, hidden: int, causal: bool = False, activation: Callable[[], nn.Module] = nn.GELU
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(d)
         self.attention = Attention(d, heads, causal)
         self.norm2 = nn.LayerNorm(d)
-        self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
+        self.mlp = nn.Sequential(nn.Linear(d, hidden), activation(), nn.Linear(hidden, d))
 
     def forward(
         self,

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "plots": {"check"},
     "results": {"check"},
     "source": set(),
-    "pretrained": {"check"},
+    "pretrained": {"models", "layers", "check"},
     "checkpoint": {"check"},
     "train": {"checkpoint", "check"},
     "widgets": {"plots", "record", "results", "train", "losses", "metrics", "caption_metrics", "decode", "check"},

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmlib import pretrained
-from mmlib.pretrained import READER, VIEWER, load_extractors
+from mmlib.pretrained import FETCH, READER, VIEWER, load_extractors
+from mmlib.pretrained import extractors as module
 
 transformers = pytest.importorskip("transformers")
 resnet50 = pytest.importorskip("torchvision.models").resnet50
@@ -23,7 +23,7 @@ def extractors(tmp_path_factory):
     transformers.BertModel(transformers.BertConfig(vocab_size=7, **sizes)).save_pretrained(reader)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.hub, "get_dir", lambda: str(hub))
-        patch.setattr(pretrained, "READER", str(reader))
+        patch.setattr(module, "READER", str(reader))
         yield load_extractors()
 
 
@@ -59,9 +59,9 @@ def test_nothing_is_fetched_where_there_are_no_weights(tmp_path, monkeypatch):
     assert load_extractors() is None
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / VIEWER).touch()
-    monkeypatch.setattr(pretrained, "READER", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(module, "READER", str(tmp_path / "nowhere"))
     assert load_extractors() is None
 
 
 def test_how_to_fetch_names_both():
-    assert "resnet50" in pretrained.FETCH and READER in pretrained.FETCH
+    assert "resnet50" in FETCH and READER in FETCH

@@ -11,6 +11,7 @@ Differs from the paper:
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmlib.check import check_image, check_positive, check_text_ids, refuse
+from mmlib.check import check_image, check_patches, check_positive, check_text_ids, refuse
 from mmlib.layers import Block, ConvStem
 
 MAX_LOG_SCALE = math.log(100)
@@ -42,7 +43,8 @@ class CLIPConfig:
     image_heads: int = 4
     embed: int = 128  # width of the shared space
     temperature: float = 0.07  # where the learned temperature starts
-    stem: type[nn.Module] = ConvStem  # or PatchEmbedding, as in the paper
+    stem: Callable[[int, int], nn.Module] = ConvStem  # or PatchEmbedding, as in the paper
+    activation: Callable[[], nn.Module] = nn.GELU  # or QuickGELU, as in OpenAI's code
 
 
 class CLIPOutput(NamedTuple):
@@ -62,15 +64,13 @@ class VisionTransformer(nn.Module):
     def __init__(self, config: CLIPConfig):
         super().__init__()
         d, grid = config.image_width, config.image_size // config.patch
-        if grid * config.patch != config.image_size:
-            got = f"image_size={config.image_size}, patch={config.patch}"
-            refuse("CLIP", "an image size that is a multiple of the patch", got)
+        check_patches("CLIP", config.image_size, config.patch)
         self.patches = config.stem(d, config.patch)
         self.class_token = nn.Parameter(d**-0.5 * torch.randn(d))
         self.position = nn.Parameter(d**-0.5 * torch.randn(1 + grid**2, d))
         self.norm_in = nn.LayerNorm(d)
-        blocks = (Block(d, config.image_heads, 4 * d) for _ in range(config.image_layers))
-        self.blocks = nn.ModuleList(blocks)
+        block = partial(Block, d, config.image_heads, 4 * d, activation=config.activation)
+        self.blocks = nn.ModuleList(block() for _ in range(config.image_layers))
         self.norm_out = nn.LayerNorm(d)
         self.project = nn.Linear(d, config.embed, bias=False)
 
@@ -100,8 +100,8 @@ class TextTransformer(nn.Module):
         self.token = nn.Embedding(config.vocabulary, d)
         self.position = nn.Parameter(0.01 * torch.randn(config.positions, d))
         nn.init.normal_(self.token.weight, std=0.02)
-        blocks = (Block(d, config.text_heads, 4 * d, causal=True) for _ in range(config.text_layers))
-        self.blocks = nn.ModuleList(blocks)
+        block = partial(Block, d, config.text_heads, 4 * d, causal=True, activation=config.activation)
+        self.blocks = nn.ModuleList(block() for _ in range(config.text_layers))
         self.norm_out = nn.LayerNorm(d)
         self.project = nn.Linear(d, config.embed, bias=False)
 

@@ -19,7 +19,7 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmlib.check import check_video, refuse
+from mmlib.check import check_patches, check_video, refuse
 from mmlib.layers import Attention, Block, ConvStem, PatchEmbedding
 
 
@@ -36,6 +36,7 @@ class TimeSformerConfig:
     layers: int = 3
     heads: int = 4
     time_std: float = 0.5  # of the time embeddings at the start
+    centre: bool = True  # each frame loses its own mean colour; False where the stem takes the same from all
     stem: Callable[[int, int], nn.Module] = ConvStem  # or PatchEmbedding, as in the paper
 
 
@@ -137,7 +138,8 @@ class TimeSformer(nn.Module):
         """
         check_video("TimeSformer", video, self.config.image_size)
         b, t = video.shape[:2]
-        frames = rearrange(video - reduce(video, "b t c h w -> b t c 1 1", "mean"), "b t c h w -> (b t) c h w")
+        colour = reduce(video, "b t c h w -> b t c 1 1", "mean") if self.config.centre else 0
+        frames = rearrange(video - colour, "b t c h w -> (b t) c h w")
         patches = rearrange(self.patches(frames), "bt d h w -> bt (h w) d") + self.position[1:]
         if self.config.attention != "space":
             patches = rearrange(patches, "(b t) n d -> b t n d", b=b) + rearrange(self.time_of(t), "t d -> t 1 d")
@@ -195,6 +197,4 @@ def _patches(config: TimeSformerConfig) -> int:
 def _check_config(config: TimeSformerConfig) -> None:
     if config.attention not in ("divided", "joint", "space"):
         refuse("TimeSformer", "attention divided, joint or space", repr(config.attention))
-    if config.image_size % config.patch:
-        got = f"image_size={config.image_size}, patch={config.patch}"
-        refuse("TimeSformer", "a frame size that is a multiple of the patch", got, "Resize the frames.")
+    check_patches("TimeSformer", config.image_size, config.patch)
