@@ -79,7 +79,7 @@ def test_the_file_holds_what_lasts(path):
 
 @each_notebook
 def test_cells_are_short(path):
-    assert 25 <= len(load(path)["cells"]) <= 60
+    assert 25 <= len(load(path)["cells"]) <= 80
     for cell in code_cells(path):
         assert len("".join(cell["source"]).splitlines()) <= 20, "".join(cell["source"])[:80]
 
