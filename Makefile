@@ -11,7 +11,7 @@ help:
 	@echo "make lab        set up, then open notebooks/01_clip.ipynb in JupyterLab (make lab PORT=8889: on another port)"
 	@echo "make test       set up, then run every test: style, package, notebooks, browser"
 	@echo "make notebooks  run all notebooks afresh, keep their outputs, renew the table of results in README.md"
-	@echo "make bench      time what must be fast"
+	@echo "make bench      time what must be fast, beside other packages, and renew the table of timings in README.md"
 
 lab:
 	@sh tools/setup.sh lab
@@ -37,4 +37,5 @@ notebooks:
 
 bench:
 	@sh tools/setup.sh test
-	@$(PYTHON) -m pytest -m bench tests
+	@$(PYTHON) -m pip install --quiet -e ".[bench]"
+	@BENCH_README=README.md $(PYTHON) -m pytest -m bench tests

@@ -18,7 +18,6 @@ from IPython.display import display
 from mmlib.check import refuse
 
 MIME = "application/vnd.mmlib.results+json"
-START, END = "<!-- results -->", "<!-- /results -->"
 COLUMNS = ("value", "chance", "control", "floor")
 
 
@@ -89,29 +88,37 @@ def readme_table(folder: str | Path) -> str:
     return "\n".join(rows)
 
 
-def insert_table(readme: str, table: str) -> str:
-    """The README's text with the table between its markers.
+def insert_table(readme: str, table: str, name: str = "results") -> str:
+    """The README's text with the table between the markers of this name.
 
     Raises:
         ValueError: the markers are missing, or there more than once.
     """
-    before, start, rest = readme.partition(START)
-    old, end, after = rest.partition(END)
-    if not (start and end) or START in rest or END in after:
-        refuse("insert_table", f"one {START} and, behind it, one {END}", "something else", "Put them into the README.")
-    return f"{before}{START}\n\n{table}\n\n{END}{after}"
+    begin, finish = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, start, rest = readme.partition(begin)
+    old, end, after = rest.partition(finish)
+    if not (start and end) or begin in rest or finish in after:
+        refuse(
+            "insert_table", f"one {begin} and, behind it, one {finish}", "something else", "Put them into the README."
+        )
+    return f"{before}{begin}\n\n{table}\n\n{finish}{after}"
 
 
-def main(readme: str, folder: str) -> None:
-    """Bring the README's table up to date."""
+def renew_table(readme: str | Path, table: str, name: str = "results") -> None:
+    """Write the table between the markers of this name into the README, or leave the file as it was."""
     path = Path(readme)
-    text = insert_table(path.read_text(encoding="utf-8"), readme_table(folder))
+    text = insert_table(path.read_text(encoding="utf-8"), table, name)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         unfinished.write_text(text, encoding="utf-8")
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def main(readme: str, folder: str) -> None:
+    """Bring the README's table up to date."""
+    renew_table(readme, readme_table(folder))
 
 
 def _row(name: str, metric: dict) -> dict:

@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from tqdm import tqdm
 
 from mmlib.check import check_positive, refuse
-from mmlib.checkpoint import load_checkpoint, save_checkpoint
+from mmlib.checkpoint import OneFile, TwoFiles
 
 # Widgets answer from another thread while the model trains. Whoever holds this lock sees no half-updated model.
 lock = threading.RLock()
@@ -54,7 +54,7 @@ def train(
     measure_every: int = 50,
     on_step: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | TwoFiles | None = None,
     checkpoint_every: int = 100,
 ) -> History:
     """Train the model in place, and give the history of all its steps, those before a checkpoint included.
@@ -74,9 +74,9 @@ def train(
         measure: judges the model on held-out data, every `measure_every` steps and after the last.
         on_step: is given a dict after each step: step, steps, loss, lr, grad_norm, seconds, metrics.
         stop: set it, from any thread, and training ends before the next step.
-        checkpoint: a file to keep the run in, every `checkpoint_every` steps, at the end and when stopped. If it is
-            there already the run goes on from it; a finished run returns at once. It holds the settings and the
-            weights, but cannot know your data or your loss: delete it when those have changed.
+        checkpoint: a file, or two by turns, to keep the run in, every `checkpoint_every` steps, at the end and when
+            stopped. If it is there already the run goes on from it; a finished run returns at once. It holds the
+            settings and the weights, but cannot know your data or your loss: delete it when those have changed.
 
     Raises:
         ValueError: a bad argument, a loss that is not finite, a checkpoint that is damaged or of another run.
@@ -93,15 +93,15 @@ def train(
     parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
     settings = dict(steps=steps, lr=lr, weight_decay=weight_decay, warmup=warmup, clip_norm=clip_norm, seed=seed)
     settings |= {"precision": str(precision)}
-    if checkpoint is not None and Path(checkpoint).exists():
+    keeper = OneFile(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
+    if keeper is not None:
         with lock:
-            history = History(**load_checkpoint(checkpoint, settings, parts))
+            history = History(**(keeper.load(settings, parts) or {}))
     done, start = len(history.losses), time.perf_counter() - history.seconds
 
     for step in tqdm(range(done + 1, steps + 1), "training", initial=done, total=steps, disable=None):
         if stop is not None and stop.is_set():
             break
-
         with held(model, training=True):
             torch.manual_seed(seed * 1_000_003 + step)
             batch = to_device(batch_of(step), device)
@@ -123,14 +123,14 @@ def train(
         history.losses.append(loss_value)
         history.lrs.append(step_lr)
         history.seconds = time.perf_counter() - start
-        if checkpoint is not None and step % checkpoint_every == 0:
-            save_checkpoint(checkpoint, settings, parts, vars(history))
+        if keeper is not None and step % checkpoint_every == 0:
+            keeper.save(settings, parts, vars(history))
         if on_step is not None:
             record = dict(step=step, steps=steps, loss=loss_value, lr=step_lr, grad_norm=grad_norm)
             on_step(record | {"seconds": history.seconds, "metrics": metrics})
 
-    if checkpoint is not None:
-        save_checkpoint(checkpoint, settings, parts, vars(history))
+    if keeper is not None:
+        keeper.save(settings, parts, vars(history))
     history.stopped = len(history.losses) < steps
     optimizer.zero_grad()  # their memory is free again
     return history

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "pretrained": {"models", "layers", "check"},
     "checkpoint": {"check"},
     "train": {"checkpoint", "check"},
+    "scale": {"checkpoint", "train", "models", "data", "losses", "metrics", "check"},
     "widgets": {"plots", "record", "results", "train", "losses", "metrics", "caption_metrics", "decode", "check"},
     "exercises": {"losses", "check"},
 }

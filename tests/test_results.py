@@ -208,6 +208,11 @@ class TestReadme:
         main(str(readme), str(folder))
         assert readme.read_text(encoding="utf-8") == text
 
+    def test_a_table_of_another_name_has_its_own_markers(self):
+        text = "<!-- results -->a<!-- /results --><!-- bench -->b<!-- /bench -->"
+        expected = "<!-- results -->a<!-- /results --><!-- bench -->\n\ntable\n\n<!-- /bench -->"
+        assert insert_table(text, "table", "bench") == expected
+
     @pytest.mark.parametrize("order", ["", "S", "E", "ES", "SSE", "SEE", "SESE"])
     def test_markers_that_are_missing_or_doubled(self, order):
         text = order.replace("S", "<!-- results -->").replace("E", "<!-- /results -->")

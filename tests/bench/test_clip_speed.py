@@ -56,6 +56,22 @@ def their_step(config):
     return step_of(model, lambda image, ids: model(input_ids=ids, pixel_values=image, return_loss=True).loss)
 
 
+def open_clip_step(config):
+    from open_clip.loss import ClipLoss
+    from open_clip.model import CLIP as Peer
+
+    image = {"image_size": config.image_size, "patch_size": config.patch, "width": config.image_width}
+    image |= {"layers": config.image_layers, "head_width": config.image_width // config.image_heads}
+    text = {"context_length": WORDS, "vocab_size": config.vocabulary, "width": config.text_width}
+    text |= {"heads": config.text_heads, "layers": config.text_layers}
+    model, loss = Peer(config.embed, image, text), ClipLoss()
+    return step_of(model, lambda image, text_ids: loss(*model(image, text_ids)))
+
+
+def sizes(layers):
+    return CLIPConfig(vocabulary=1500, stem=PatchEmbedding, text_layers=layers, image_layers=layers)
+
+
 def step_of(model, loss_of):
     optimizer = make_optimizer(model.train(), weight_decay=0.1)  # the same for both
     image, text_ids = torch.rand(BATCH, 3, 32, 32), torch.randint(4, 1500, (BATCH, WORDS))
@@ -70,20 +86,17 @@ def step_of(model, loss_of):
 
 
 @pytest.mark.parametrize("layers", [2, 4])
-def test_a_training_step_against_transformers(benchmark, capsys, layers):
-    config = CLIPConfig(vocabulary=1500, stem=PatchEmbedding, text_layers=layers, image_layers=layers)
-    ours, theirs, peer_seconds = our_step(config), their_step(config), []
+def test_a_training_step_against_transformers(side_by_side, compare, layers):
+    config = sizes(layers)
+    ours, theirs = side_by_side(our_step(config), their_step(config), rounds=30)
+    assert compare(f"CLIP, a step of {BATCH} pairs, {layers} layers", ours, theirs, "transformers") <= STEP_RATIO
 
-    def time_the_peer():  # before each round of ours, so that both meet the same weather
-        start = time.perf_counter()
-        theirs()
-        peer_seconds.append(time.perf_counter() - start)
 
-    benchmark.pedantic(ours, setup=time_the_peer, rounds=40, warmup_rounds=5)
-    ratio = benchmark.stats.stats.median / torch.tensor(peer_seconds[5:]).median().item()
-    with capsys.disabled():
-        print(f"\n{layers} layers: {ratio:.2f} of the time of transformers' CLIPModel")
-    assert ratio <= STEP_RATIO
+@pytest.mark.parametrize("layers", [2, 4])
+def test_a_training_step_against_open_clip(side_by_side, compare, layers):
+    config = sizes(layers)
+    ours, theirs = side_by_side(our_step(config), open_clip_step(config), rounds=30)
+    assert compare(f"CLIP, a step of {BATCH} pairs, {layers} layers", ours, theirs, "open_clip_torch") <= STEP_RATIO
 
 
 def test_import_costs_little_more_than_torch(capsys):

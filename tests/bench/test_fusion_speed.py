@@ -33,7 +33,7 @@ def test_digits_are_spoken_fast(tmp_path, monkeypatch, capsys):
     assert took <= SPEECH_SECONDS
 
 
-def test_log_mel_against_librosa(capsys):
+def test_log_mel_against_librosa(side_by_side, compare):
     librosa = pytest.importorskip("librosa", reason="pip install librosa, to be held against it")
     wave = torch.randn(2000, RATE)
     array = wave.numpy()
@@ -46,15 +46,9 @@ def test_log_mel_against_librosa(capsys):
         return torch.from_numpy(power).add(1e-5).log()
 
     torch.testing.assert_close(log_mel(wave), theirs(), atol=1e-3, rtol=1e-3)
-    times = {"ours": [], "theirs": []}
-    for _ in range(7):  # in turn, so that both meet the same weather
-        times["theirs"].append(seconds(theirs))
-        times["ours"].append(seconds(lambda: log_mel(wave)))
+    ours, peer = side_by_side(lambda: log_mel(wave), theirs, rounds=7)
     torch.set_num_threads(threads)
-    ours, peer = (sorted(times[name])[3] for name in ("ours", "theirs"))
-    with capsys.disabled():
-        print(f"\nlog-mel of 2,000 clips: {ours:.2f} s, {ours / peer:.2f} of librosa's time")
-    assert ours <= PEER_RATIO * peer
+    assert compare("Log-mel of 2,000 sounds of a second, one thread", ours, peer, "librosa") <= PEER_RATIO
 
 
 def test_all_fusions_answer_before_a_reader_notices(capsys):

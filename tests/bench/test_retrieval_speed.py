@@ -1,7 +1,5 @@
 """What must be fast in notebook 3: the loss with hardest negatives against a peer's, and the answer to a query."""
 
-import time
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +10,7 @@ from mmlib.models.retrieval import Retrieval, RetrievalConfig, top_k
 
 LOSS_RATIO = 0.5  # of the time of pytorch-metric-learning's miner and loss, both directions, gradients included
 QUERY_SECONDS = 0.010  # features, embedding, and a look at every picture
+SEARCH_RATIO = 1.5  # of the time of faiss' flat index
 BATCH, EMBED, MARGIN, PICTURES = 1024, 256, 0.2, 3731
 
 pytestmark = pytest.mark.bench
@@ -31,26 +30,32 @@ def their_loss(image, text, labels):
     return to_text + loss(text, labels, miner(text, labels, image, other), image, other)
 
 
-def test_the_loss_against_pytorch_metric_learning(benchmark, capsys):
+def test_the_loss_against_pytorch_metric_learning(side_by_side, compare):
     image, text = (F.normalize(torch.randn(BATCH, EMBED), dim=1).requires_grad_() for _ in range(2))
-    labels, peer_seconds = torch.arange(BATCH), []
+    labels = torch.arange(BATCH)
     torch.testing.assert_close(triplet_loss(image, text, MARGIN, "hardest"), their_loss(image, text, labels))
-
-    def time_the_peer():  # before each round of ours, so that both meet the same weather
-        start = time.perf_counter()
-        their_loss(image, text, labels).backward()
-        peer_seconds.append(time.perf_counter() - start)
-
-    benchmark.pedantic(
+    ours, theirs = side_by_side(
         lambda: triplet_loss(image, text, MARGIN, "hardest").backward(),
-        setup=time_the_peer,
+        lambda: their_loss(image, text, labels).backward(),
         rounds=30,
-        warmup_rounds=3,
     )
-    ratio = benchmark.stats.stats.median / torch.tensor(peer_seconds[3:]).median().item()
-    with capsys.disabled():
-        print(f"\nhardest negatives, batch {BATCH}: {ratio:.2f} of the time of pytorch-metric-learning")
-    assert ratio <= LOSS_RATIO
+    what = f"Triplet loss with hardest negatives and its gradient, batch {BATCH:,}"
+    assert compare(what, ours, theirs, "pytorch-metric-learning") <= LOSS_RATIO
+
+
+@pytest.mark.parametrize("queries, rows", [(1, 100_000), (64, 100_000)])
+def test_exact_search_against_faiss(side_by_side, compare, queries, rows):
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    gallery, query = (F.normalize(torch.randn(n, EMBED), dim=1) for n in (rows, queries))
+    index = faiss.IndexFlatIP(EMBED)
+    index.add(gallery.numpy())
+    array = query.numpy()
+    assert torch.equal(top_k(query, gallery, 10).places, torch.from_numpy(index.search(array, 10)[1]))
+    ours, theirs = side_by_side(lambda: top_k(query, gallery, 10), lambda: index.search(array, 10))
+    what = f"Exact search, {queries} of {rows:,} vectors"
+    assert compare(what, ours, theirs, "faiss-cpu") <= SEARCH_RATIO
 
 
 def test_a_query_over_all_pictures(benchmark, capsys):

@@ -56,20 +56,12 @@ def seconds(step):
     return time.perf_counter() - start
 
 
-def test_a_training_step_against_transformers(benchmark, capsys):
+def test_a_training_step_against_transformers(side_by_side, compare):
     video = torch.rand(8, 8, 3, 224, 224)
     ours = step_of(TimeSformer(CONFIG), lambda model, video: model(video), video)
     theirs = step_of(peer(), lambda model, video: model(video).logits, video)
-    peer_seconds = []
-
-    def time_the_peer():  # before each round of ours, so that both meet the same weather
-        peer_seconds.append(seconds(theirs))
-
-    benchmark.pedantic(ours, setup=time_the_peer, rounds=8, warmup_rounds=1)
-    ratio = benchmark.stats.stats.median / torch.tensor(peer_seconds[1:]).median().item()
-    with capsys.disabled():
-        print(f"\n{ratio:.2f} of the time of transformers' TimesformerForVideoClassification")
-    assert ratio <= PEER_RATIO
+    what = "TimeSformer, a step of 8 videos of 8 frames of 224 x 224"
+    assert compare(what, *side_by_side(ours, theirs, rounds=8), "transformers") <= PEER_RATIO
 
 
 class DividedAttention(torch.nn.Module):

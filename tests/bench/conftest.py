@@ -1,0 +1,90 @@
+"""The table of `make bench`: each test that holds us against a peer adds a row, measured side by side in this run.
+
+With BENCH_README set to a README the table is also written there, between `<!-- bench -->` and `<!-- /bench -->`,
+unless a timing failed or a peer is missing.
+"""
+
+import datetime
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+HEAD = "| what | here | there | ratio | held against |\n|---|---|---|---|---|"
+ROWS = pytest.StashKey()
+
+
+@pytest.fixture
+def compare(request):
+    """Add a row: `compare(what, ours, theirs, package)`, in seconds, or in megabytes with `unit="MB"`.
+
+    Without a package we are held against another way of our own, which `against` names.
+    """
+
+    def add(what, ours, theirs, package=None, against="", unit="s"):
+        peer = f"{package} {version(package)}" if package else against
+        row = f"| {what} | {show(ours, unit)} | {show(theirs, unit)} | {ours / theirs:.2f} | {peer} |"
+        request.config.stash.setdefault(ROWS, []).append(row)
+        return ours / theirs
+
+    return add
+
+
+def show(value, unit):
+    if unit == "MB":
+        return f"{value:,.0f} MB"
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.3g} ms"
+
+
+@pytest.fixture
+def side_by_side():
+    """`side_by_side(ours, theirs, rounds)`: seconds of both, taken in turn so that both meet the same weather.
+
+    Of all rounds the fastest fifth ends at what is given: what other programs did meanwhile only ever adds to a time.
+    """
+
+    def measure(ours, theirs, rounds=15):
+        times = ([], [])
+        for _ in range(rounds + 2):
+            for call, taken in zip((ours, theirs), times, strict=True):
+                start = time.perf_counter()
+                call()
+                taken.append(time.perf_counter() - start)
+        return [torch.tensor(taken[2:]).quantile(0.2).item() for taken in times]  # the first two warm up
+
+    return measure
+
+
+def machine():
+    """The processor as the system names it, the threads, and the versions that all rows share."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return (
+        f"{processor}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    rows = config.stash.get(ROWS, [])
+    if not rows:
+        return
+    date = datetime.date.today().isoformat()
+    table = "\n".join([f"Measured on {date}, mmlib {version('mmlib')} on {machine()}.", "", HEAD, *rows])
+    terminalreporter.write_line("")
+    terminalreporter.write_line(table)
+    readme = os.environ.get("BENCH_README")
+    if readme and exitstatus == 0 and not terminalreporter.stats.get("skipped"):
+        from mmlib.results import renew_table
+
+        renew_table(readme, table, "bench")
+        terminalreporter.write_line(f"Written into {readme}.")
+    elif readme:
+        terminalreporter.write_line(
+            f"Not written into {readme}: a timing failed, or a package to compare with is missing."
+        )
