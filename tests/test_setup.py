@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 MAKE = shutil.which("make")
-SHELL_TOOLS = ("sh", "dirname", "find", "cat", "rm", "cp", "mkdir")
+SHELL_TOOLS = ("sh", "dirname", "cksum", "cat", "rm", "cp", "mkdir")
 
 PYTHON = """#!/bin/sh
 case "$1 $2" in
@@ -17,6 +17,7 @@ case "$1 $2" in
     "-m venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
     "-m pip") echo "$@" >> pip.log; [ ! -e offline ] ;;
     "tools/lab.py "*) echo "opened on $2" ;;
+    "tools/demo.py "*) echo "demos on $2" ;;
     *) echo "ran $@" ;;
 esac
 """
@@ -57,7 +58,7 @@ def pip_calls(project):
 def test_help_is_the_default_and_names_every_target(project, root):
     code, said = make(project)
     targets = (root / "Makefile").read_text().split(".PHONY: help ")[1].splitlines()[0].split()
-    assert code == 0 and len(targets) == 4
+    assert code == 0 and len(targets) == 5
     assert all(f"make {target} " in said for target in targets)
 
 
@@ -77,11 +78,33 @@ def test_test_installs_the_extra_and_then_lab_has_nothing_to_do(project):
     assert pip_calls(project) == ["-m pip install --editable .[test]"]
 
 
-def test_a_newer_pyproject_is_installed_again(project):
+def test_demo_installs_its_extra_once_on_a_port_of_its_own(project):
     add_python(project, "python3", "3.12")
     make(project, "lab")
-    newer = (project / ".venv/ready-lab").stat().st_mtime + 10
-    os.utime(project / "pyproject.toml", (newer, newer))
+    code, said = make(project, "demo")
+    assert code == 0 and "Making .venv" not in said and "demos on 8866" in said
+    assert make(project, "demo", "PORT=9000") == (0, "demos on 9000\n")
+    assert make(project, "lab") == (0, "opened on 8888\n")
+    assert pip_calls(project) == ["-m pip install --editable .", "-m pip install --editable .[demo]"]
+
+
+def test_after_the_tests_the_demos_need_nothing(project):
+    add_python(project, "python3", "3.12")
+    make(project, "test")
+    assert make(project, "demo") == (0, "demos on 8866\n")
+    make(project, "lab")
+    assert pip_calls(project) == ["-m pip install --editable .[test]"]
+
+
+@pytest.mark.parametrize("hours", [-30_000, 0, 30_000])
+def test_another_pyproject_is_installed_again_whatever_the_clock_said(project, hours):
+    add_python(project, "python3", "3.12")
+    make(project, "lab")
+    wrong = (project / ".venv/ready-lab").stat().st_mtime + 3600 * hours
+    os.utime(project / ".venv/ready-lab", (wrong, wrong))
+    assert make(project, "lab") == (0, "opened on 8888\n")
+    with open(project / "pyproject.toml", "a") as file:
+        file.write("# one more\n")
     code, said = make(project, "lab")
     assert code == 0 and "Making .venv" not in said and len(pip_calls(project)) == 2
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes .venv ready: `sh tools/setup.sh lab` for the notebooks, `sh tools/setup.sh test` for the tests as well.
+# Makes .venv ready: `sh tools/setup.sh lab` for the notebooks, `demo` in place of `lab` for the pages of `make demo` as
+# well, `test` for the tests and all of that.
 # A stamp in .venv is written last, so that an interrupted install is never taken for a finished one.
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,9 +9,15 @@ wanted=$1
 stamp=".venv/ready-$wanted"
 python=.venv/bin/python
 
-# The stamp holds the folder: a project that was moved has to be installed again.
+# The stamp holds the folder, since a project that was moved has to be installed again, and a checksum of what was
+# asked for. Times of files would not do: a clock may be wrong.
+state() {
+    pwd
+    cksum < pyproject.toml
+}
+
 ready() {
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(pwd)" ] && [ -z "$(find pyproject.toml -newer "$stamp")" ] && usable
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(state)" ] && usable
 }
 
 usable() {
@@ -63,26 +70,28 @@ make_venv() {
     exit 1
 }
 
-# The new stamp is as old as the start of the install: what changes in pyproject.toml meanwhile is not missed.
+# The new stamp is taken at the start of the install: what changes in pyproject.toml meanwhile is not missed.
 install() {
-    rm -f .venv/ready-lab .venv/ready-test
-    pwd > .venv/started
+    rm -f .venv/ready-lab .venv/ready-demo .venv/ready-test
+    state > .venv/started
     echo "Installing what $1 need into .venv. The first time this takes minutes and some gigabytes, most of it torch."
     # Python 3.10 may bring a pip that cannot install a folder in place. With a newer one the first line does nothing.
     if ! { "$python" -m pip install --quiet "pip>=22" && "$python" -m pip install --editable "$2"; }; then
         echo "The install did not finish; pip says why above. If it could not connect: is this machine online?" >&2
+        echo "If a certificate is not yet valid, or no longer: is its clock right?" >&2
         echo "Only this step needs the network. Run the same command again: what was downloaded is not lost." >&2
         exit 1
     fi
     cp -p .venv/started .venv/ready-lab
-    [ "$wanted" = lab ] || cp -p .venv/started .venv/ready-test
+    [ "$wanted" = lab ] || cp -p .venv/started .venv/ready-demo
+    [ "$wanted" != test ] || cp -p .venv/started .venv/ready-test
     echo "Set-up done."
 }
 
 ready && exit
 make_venv
-if [ "$wanted" = test ]; then
-    install "the tests" ".[test]"
-else
-    install "the notebooks" "."
-fi
+case $wanted in
+    test) install "the tests" ".[test]" ;;
+    demo) install "the demos" ".[demo]" ;;
+    *) install "the notebooks" "." ;;
+esac

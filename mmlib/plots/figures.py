@@ -20,6 +20,7 @@ from mmlib.plots.style import (
     Numbers,
     blank,
     fit,
+    ink_on,
     landmark_in,
     matrix_in,
     name_the_ends,
@@ -181,5 +182,5 @@ def _same_length(where: str, what: str, values: Numbers, count: int) -> None:
 
 def _write_numbers(axes, values: ndarray, image) -> None:
     for (row, column), value in np.ndenumerate(values):
-        colour = "white" if image.norm(value) > 0.55 else PALETTE["ink"]
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", **type_style(color=colour))
+        style = type_style(color=ink_on(image, value))
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", **style)

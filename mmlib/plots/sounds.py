@@ -22,6 +22,7 @@ from mmlib.plots.style import (
     Number,
     blank,
     fit,
+    ink_on,
     matrix_in,
     place,
     type_style,
@@ -125,9 +126,8 @@ def plot_grids(
         axes.set_title(fit(title, side), loc="left", **type_style(weight="bold"))
         image = matrix_in(axes, values, limits)
         for (row, column), value in np.ndenumerate(values):
-            colour = "white" if image.norm(value) > 0.55 else PALETTE["ink"]
             text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1.0"
-            axes.text(column, row, text, ha="center", va="center", **type_style(color=colour))
+            axes.text(column, row, text, ha="center", va="center", **type_style(color=ink_on(image, value)))
         axes.set_xticks(range(len(columns)), columns, **type_style())
         axes.set_yticks(range(len(rows)), rows if n % across == 0 else [""] * len(rows), **type_style())
         axes.set_ylabel(ylabel if n % across == 0 else "", **type_style())

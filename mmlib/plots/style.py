@@ -1,7 +1,8 @@
 """The look of every figure: its size in pixels, its type, its colours, and text that stays inside its place.
 
 Figures are object-oriented (never pyplot, which is not safe in the threads that widgets run in), have a fixed size in
-pixels, a white ground and dark ink under any theme, and type of 11 points or more. Lines differ in dash as well as in
+pixels, a white ground and dark ink under any theme, and type of 11 points or more. Every colour of the palette can be
+read as text on white (a contrast of 4.5 or more, as WCAG 2 asks). Lines differ in dash as well as in
 colour, bars in hatching, and matrices run from light to dark, so nothing is told by colour alone.
 """
 
@@ -25,7 +26,7 @@ from mmlib.check import refuse
 
 Array, Number = Tensor | ndarray, float | int
 Numbers = Array | Sequence
-PALETTE = {"blue": "#0072B2", "vermillion": "#D55E00", "purple": "#7B2D72", "grey": "#767676", "ink": "#222222"}
+PALETTE = {"blue": "#0072B2", "vermillion": "#BF5200", "purple": "#7B2D72", "grey": "#767676", "ink": "#222222"}
 LINES = ["-", "--", "-.", ":", (0, (8, 2, 1, 2, 1, 2))]
 FAINT = "#D9D9D9"  # grids: there to be overlooked
 SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#7FB4D6", "#0072B2", "#00263D"])
@@ -88,6 +89,13 @@ def matrix_in(axes, values: Real[Array, "rows columns"], limits: tuple[Number, N
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return image
+
+
+def ink_on(image, value: Number) -> str:
+    """Black or white, whichever is read more easily on the shade of a value in a matrix that was drawn."""
+    shade = np.array(image.cmap(image.norm(value))[:3])
+    linear = np.where(shade <= 0.04045, shade / 12.92, ((shade + 0.055) / 1.055) ** 2.4)
+    return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"  # where both have the same contrast
 
 
 def landmark_in(axes, value: Number, label: str) -> None:

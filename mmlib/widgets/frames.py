@@ -123,7 +123,7 @@ class FrameCountExplorer(VBox):
         count, cost = _frames(state["frames"]), f"{state['cost'] / self.size:.3g} {self.unit}"
         return (
             f"With {count} {answer}. Of all held-out clips, {state['accuracy']:.0%} are called right with {count}. "
-            f"A clip then costs {cost}multiply-adds{more}."
+            f"A clip then costs {cost}multiply-adds{more}. Shown is clip {self.picker.clip.value} of the motion."
         )
 
 

@@ -136,8 +136,8 @@ class FusionExplorer(VBox):
         self.voice = choose(fluent, "voice", 150)
         self.says = choose([(SAME, SAME), *((str(d), d) for d in digits)], "says", 170)
         self.picture_noise, self.sound_noise = noise("picture noise"), noise("sound noise")
-        self.picture_kind = choose(list(self.errors[0]), "kind", 150)
-        self.sound_kind = choose(list(self.errors[1]), "kind", 170)
+        self.picture_kind = choose(list(self.errors[0]), "kind of picture noise", 260)
+        self.sound_kind = choose(list(self.errors[1]), "kind of sound noise", 260)
         switch = {"indent": False, "style": LABEL, "layout": Layout(width="100px")}
         self.blindfold = Checkbox(False, description="blindfold", **switch)
         self.mute = Checkbox(False, description="mute", **switch)
@@ -201,7 +201,8 @@ class FusionExplorer(VBox):
         if wave is not None:
             self.player.value = plots.to_wav(wave[0], self.rate)
         self.senses.show(state, image, None if wave is None else self.listen(wave))
-        return words_of(state, self.picture_kind.value, self.sound_kind.value)
+        words = words_of(state, self.picture_kind.value, self.sound_kind.value)
+        return f"{words} Writing {self.writing.value}, voice {self.voice.value}."
 
 
 ALONE = ("picture alone", "sound alone")

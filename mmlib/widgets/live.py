@@ -14,6 +14,7 @@ from ipywidgets import HTML, Image, Layout, Widget
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
+from mmlib.plots import PALETTE
 from mmlib.widgets.png import encode_png
 
 LABEL = {"description_width": "initial"}  # a label is as wide as its words
@@ -52,7 +53,8 @@ class Live:
 
     def say(self, words: str, urgent: bool = False) -> None:
         """Show words under the picture; screen readers speak them when they change."""
-        role, style = ("alert", "border-left:4px solid #D55E00;padding-left:8px") if urgent else ("status", "")
+        mark = f"border-left:4px solid {PALETTE['vermillion']};padding-left:8px"
+        role, style = ("alert", mark) if urgent else ("status", "")
         live = "assertive" if urgent else "polite"
         self.words.value = (
             f'<div role="{role}" aria-live="{live}" style="line-height:1.5;{style}">{html.escape(words)}</div>'

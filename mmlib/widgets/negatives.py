@@ -61,7 +61,7 @@ class NegativesExplorer(VBox):
         self.margin = SelectionSlider(options=steps, value=first[1], description="margin", style=LABEL)
         self.margin.layout = Layout(width="300px")
         self.train = Button(description="train this one", layout=Layout(width="130px"))
-        self.progress = IntProgress(layout=Layout(width="150px"))
+        self.progress = IntProgress(description="progress", style=LABEL, layout=Layout(width="220px"))
         self.drawing = Drawing(plots.blank(Drawing.HEIGHT))
         self.live = Live(self.drawing.figure, self.drawing.moving)
         answer_while_cells_run(self.negatives, self.margin, self.train)

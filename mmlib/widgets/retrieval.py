@@ -130,7 +130,9 @@ class RetrievalExplorer(VBox):
             raise
         self._fill(state["nearest"], state["similarity"], state["right"])
         self.table.value = self._rows(state) if state["nearest"] else ""
-        return self._words(state)
+        count = len(state["nearest"])
+        told = {0: "", 1: " One picture is shown."}.get(count, f" {count} pictures are shown.")
+        return self._words(state) + told
 
     def _fill(self, nearest: list[int], similarity: list[float], right: list[int]) -> None:
         for artist in self.live.moving:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost")  # asks nobody
 SERVER_FLAGS = (
     "--no-browser --allow-root --ip=127.0.0.1 --IdentityProvider.token= --ServerApp.password= "
     "--ServerApp.disable_check_xsrf=True --ServerApp.port_retries=0 --LabApp.news_url=None "
@@ -178,10 +180,6 @@ class Lab:
         self.page.screenshot(path=path)
 
     def _start_server(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
         env = os.environ | {f"JUPYTER_{kind}_DIR": str(self.private / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}
         env |= {
             "JUPYTERLAB_WORKSPACES_DIR": str(self.private / "workspaces"),
@@ -194,16 +192,25 @@ class Lab:
         settings.mkdir(parents=True)
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # asks for nothing
         env |= {"JUPYTERLAB_SETTINGS_DIR": str(self.private / "settings")}
+        port = self._free_port()
         command = [sys.executable, "-m", "jupyterlab", f"--port={port}", f"--ServerApp.root_dir={self.folder}"]
-        with open(self.log_path, "w") as log:
-            self.server = subprocess.Popen([*command, *SERVER_FLAGS], stdout=log, stderr=log, env=env, cwd=self.folder)
-        self._wait_for_server()
+        self._serve([*command, *SERVER_FLAGS], env, f"{self.url}/api")
 
-    def _wait_for_server(self) -> None:
+    def _free_port(self) -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        return port
+
+    def _serve(self, command: list[str], env: dict, answers: str) -> None:
+        """Start the server, and wait until it answers at an address."""
+        with open(self.log_path, "w") as log:
+            self.server = subprocess.Popen(command, stdout=log, stderr=log, env=env, cwd=self.folder)
         for _ in range(600):
             assert self.server.poll() is None, f"the server ended:\n{self.log_path.read_text()}"
             try:
-                urllib.request.urlopen(f"{self.url}/api", timeout=5).close()
+                urllib.request.urlopen(answers, timeout=5).close()
                 return
             except OSError:
                 time.sleep(0.1)
@@ -219,6 +226,44 @@ class Lab:
     def _listen(self, message) -> None:
         if message.type == "error":
             self._heard.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+
+class Projector(Lab):
+    """The pages of `make demo`, and one page of a browser that looks at them.
+
+    Args:
+        chromium: path of the browser.
+        folder: holds the pages.
+        command: port -> the command that serves them.
+        env: of the server and its kernels.
+    """
+
+    def __init__(self, chromium: str, folder: Path, command: Callable[[int], list[str]], env: dict):
+        super().__init__(chromium, folder, width=1280)
+        self.command, self.env = command, env
+
+    def open(self, title: str) -> None:
+        """From the index to the page of this title."""
+        self.page.goto(self.url)
+        self.page.get_by_role("link", name=title).click()
+        self.page.locator("#rendered_cells h1").filter(has_text=title).wait_for(timeout=90_000)
+
+    def complaints(self) -> list[str]:
+        """Errors on the page, in the console and in the server's log, and what was asked of other machines."""
+        outputs = [f"page: {text}" for text in self.page.locator("text=/Traceback|Error:/").all_inner_texts()]
+        log = re.findall(r"(?m).*(?:ERROR|CRITICAL|Traceback).*", self.log_path.read_text())
+        return [*outputs, *self._heard, *(f"server: {line}" for line in log)]
+
+    def _start_server(self) -> None:
+        self._serve(self.command(self._free_port()), self.env, self.url)
+
+    def _start_browser(self) -> None:
+        super()._start_browser()
+        self.page.on("request", self._watch)
+
+    def _watch(self, request) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:")):
+            self._heard.append(f"asked for {request.url}")
 
 
 class Timing(NamedTuple):

@@ -1,0 +1,101 @@
+"""The pages of `make demo` in a browser: made once from the notebooks with tiny trainings, then opened and moved."""
+
+import re
+import sys
+import time
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+pytestmark = pytest.mark.browser
+
+FIRST = {  # the first demo of each page
+    "1. CLIP": "temperature-explorer",
+    "2. TimeSformer": "frame-count-explorer",
+    "3. Retrieval": "retrieval-explorer",
+    "4. Image captioning": "decode-explorer",
+    "5. Audio-visual fusion": "fusion-explorer",
+}
+CONTRAST_AND_SIZE = """
+() => [...document.querySelectorAll("#rendered_cells [aria-live], #rendered_cells .widget-label")].map(text => {
+  const style = getComputedStyle(text), box = text.getBoundingClientRect();
+  return {color: style.color, height: box.height, zoom: getComputedStyle(document.body).zoom, size: style.fontSize};
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def tool(root):
+    """tools/demo.py, with next to no training: enough for a captioner to say a word."""
+    sys.path.insert(0, str(root / "tools"))
+    import demo
+
+    before = demo.RECIPES
+    demo.RECIPES = {}
+    for path in (root / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        code = next(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        demo.RECIPES[path.stem] = {
+            name: 25 if name == "steps" else 2 for name in re.findall(r"(?m)^(\w*steps) =", code)
+        }
+        assert set(before.get(path.stem, ())) <= set(demo.RECIPES[path.stem])
+    yield demo
+    demo.RECIPES = before
+    sys.path.remove(str(root / "tools"))
+
+
+@pytest.fixture(scope="module")
+def made(tool, tmp_path_factory):
+    """The demos of all notebooks, made once: their folder, the pages, and what was said about it."""
+    folder = tmp_path_factory.mktemp("demos")
+    return SimpleNamespace(folder=folder, pages=tool.prepare(folder))
+
+
+@pytest.fixture
+def projector(chromium, tool, made):
+    from browser.driver import Projector
+
+    def command(port):
+        return tool.command(made.pages, port, "--no-browser")
+
+    with Projector(chromium, made.pages, command, tool.environment()) as projector:
+        yield projector
+
+
+def test_a_second_start_makes_nothing(tool, made, capsys):
+    kept = {path: path.stat().st_mtime_ns for path in made.folder.glob("*.pkl")}
+    start = time.perf_counter()
+    pages = tool.prepare(made.folder)
+    assert time.perf_counter() - start < 5 and capsys.readouterr().out == ""
+    assert {path: path.stat().st_mtime_ns for path in made.folder.glob("*.pkl")} == kept and len(kept) == len(FIRST)
+    assert sorted(path.name for path in pages.iterdir()) == [f"{title}.ipynb" for title in FIRST]
+
+
+def test_a_teacher_opens_every_page_and_moves_its_first_demo_by_keyboard(projector):
+    for title, demo_class in FIRST.items():
+        start = time.perf_counter()
+        projector.open(title)
+        demo = projector.demo(demo_class)
+        assert time.perf_counter() - start < 60
+        before, seen = demo.words, demo.picture
+        demo.focus_slider()
+        projector.page.keyboard.press("ArrowLeft" if demo_class == "frame-count-explorer" else "ArrowRight")
+        demo.wait_for_another_picture(seen)
+        demo.wait_for_words(rf"^(?!{re.escape(before)}$)")
+        assert demo.words != before, title
+        assert projector.complaints() == [], title
+
+
+def test_a_page_can_be_read_from_the_last_row(projector):
+    projector.open("1. CLIP")
+    demo = projector.demo("temperature-explorer")
+    width = projector.page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= 1280  # nothing stands beside the screen
+    for text in projector.page.evaluate(CONTRAST_AND_SIZE):
+        assert text["color"] == "rgb(0, 0, 0)"
+        assert float(text["size"].removesuffix("px")) * float(text["zoom"]) >= 20, text
+    shown = demo.root.locator("img").first.evaluate(
+        "image => [image.naturalWidth, image.getBoundingClientRect().width]"
+    )
+    assert shown[0] >= shown[1]  # a pixel of the screen or more for a pixel of the figure: no blur
