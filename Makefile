@@ -1,4 +1,5 @@
-# `make lab` opens the notebooks, `make demo` shows them to a class, `make test` proves them. Each does all of its own set-up, in .venv.
+# `make lab` opens the notebooks, `make demo` shows them to a class, `make test` proves them. Each does all of its own
+# set-up, in .venv.
 # make 3.81 and a plain sh are enough (macOS has no more). Every path is relative, so the name of this folder
 # may hold spaces and accents, and every tool runs as `python -m`, since scripts in .venv/bin break on such names.
 
