@@ -209,8 +209,7 @@ def _continuations(
     logits: Float[Tensor, "rows v"], done: Bool[Tensor, "b k"], width: int, pad_id: int
 ) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k w"]]:
     """The likeliest next words of each beam, as many as could be kept; a finished one only pads, for free."""
-    log_probs, choice = logits.topk(width)
-    log_probs = log_probs - logits.logsumexp(dim=1, keepdim=True)
+    log_probs, choice = logits.log_softmax(dim=1).topk(width)
     log_probs, choice = (rearrange(x, "(b k) w -> b k w", b=len(done)) for x in (log_probs, choice))
     only = torch.full((width,), -torch.inf, device=logits.device)
     only[0] = 0

@@ -60,7 +60,8 @@ def process_group(patience: float) -> Iterator[torch.device]:
         who = f"process {os.environ['RANK']} of {os.environ.get('WORLD_SIZE', '?')}"
         raise ConnectionError(
             f"{who}: expected an answer of the others within {patience:g} s, got {_first_line(error)}. One of them "
-            "failed or hangs: read what it printed, then start all again; they go on from the last checkpoint."
+            "failed, hangs or never came: read what it printed, then start all again; they go on from the last "
+            "checkpoint."
         ) from error
 
 
