@@ -18,7 +18,7 @@ PEER_RATIO = 0.8  # of the time of transformers' class of the same configuration
 LOOP_RATIO = 0.1  # of the same attention, one frame and one patch at a time
 EXPONENT = 1.2  # of the time of divided attention against frames
 CLIP_SECONDS = 3  # 4,096 clips
-CONFIG = dataclasses.replace(BASE, width=256, layers=4, heads=4)
+CONFIG = dataclasses.replace(BASE, width=256, layers=4, heads=4, centre=False)  # as the peer
 
 pytestmark = pytest.mark.bench
 
