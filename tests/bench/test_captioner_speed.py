@@ -48,7 +48,6 @@ def test_beam_search_of_400_pictures(captioner, capsys):
     assert seconds <= BEAM_SECONDS
 
 
-@pytest.mark.parametrize("captioner", ["attend"], indirect=True)  # the model that the notebook searches with
 def test_a_batch_against_one_picture_at_a_time(captioner, capsys):
     model, image, tokenizer = captioner
     together = fastest(lambda: beam_search(model, image, tokenizer, width=5))
