@@ -85,12 +85,10 @@ def train(
     device = torch.device(device or pick_device())
     precision = precision or (torch.float16 if device.type == "cuda" else torch.float32)
     with lock:
-        model.to(device)
-    optimizer = make_optimizer(model, weight_decay)
+        optimizer = make_optimizer(model.to(device), weight_decay)
     scaler = GradScaler(device.type, enabled=precision == torch.float16)  # else small gradients round to 0
 
-    history = History()
-    parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
+    history, parts = History(), {"model": model, "optimizer": optimizer, "scaler": scaler}
     settings = dict(steps=steps, lr=lr, weight_decay=weight_decay, warmup=warmup, clip_norm=clip_norm, seed=seed)
     settings |= {"precision": str(precision)}
     keeper = OneFile(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
@@ -202,14 +200,16 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 @contextmanager
 def held(model: nn.Module, training: bool) -> Iterator[None]:
-    """Hold the lock, with the model in training or in evaluation mode; its own mode comes back at the end."""
+    """Hold the lock, with the model in training or in evaluation mode; each of its parts gets its own mode back."""
     with lock:
-        before = model.training
-        model.train(training)
+        others = [module for module in model.modules() if module.training != training]
+        for module in others:
+            module.training = training
         try:
             yield
         finally:
-            model.train(before)
+            for module in others:
+                module.training = not training
 
 
 def evaluate(model: nn.Module, encode: Callable[..., Tensor], *inputs: Tensor, batch: int = 256) -> Tensor:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "plots": {"check"},
     "results": {"check"},
     "source": set(),
+    "server": set(),
     "pretrained": {"models", "layers", "check"},
     "checkpoint": {"check"},
     "train": {"checkpoint", "check"},

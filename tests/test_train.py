@@ -506,6 +506,15 @@ class TestEvaluate:
         assert model.training
         assert in_thread(lambda: loop.lock.acquire(blocking=False) and loop.lock.release() is None)
 
+    def test_a_frozen_part_keeps_its_own_mode(self):
+        model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+        with held(model, training=True):
+            assert all(part.training for part in model)
+        assert [part.training for part in model] == [True, False]
+        with held(model, training=False):
+            assert not model.training and not any(part.training for part in model)
+        assert model.training and [part.training for part in model] == [True, False]
+
     def test_held_can_be_nested(self):
         model = tiny_model()
         with held(model, training=False):

@@ -203,8 +203,10 @@ def test_fusion_draws_what_it_says():
     marks = [text.get_text() for text in senses.bars.values]
     assert marks[3].endswith("◄ seen") and marks[8].endswith("◄ heard") and sum("◄" in mark for mark in marks) == 2
     assert [bar.get_width() for bar in senses.table.bars] == pytest.approx([a[1] for a in state["answers"].values()])
-    bold = [label.get_text() for label in senses.table.labels if label.get_weight() == "bold"]
-    assert bold == ["attention"]
+    words = [value.get_text() for value in senses.table.values if value.get_weight() == "bold"]
+    says, probability = state["answers"]["attention"]
+    row = list(state["answers"]).index("attention")
+    assert words == [f"◄ {probability:.2f}, says {says}"] == [senses.table.values[row].get_text()]
     assert [part.get_width() for part in senses.learned.parts] == pytest.approx([0.3, 0.7])
     assert senses.learned.parts[1].get_x() == pytest.approx(0.3)
     assert [text.get_visible() for text in senses.learned.texts] == [False, True]  # 0.3 has no room for its name
@@ -288,7 +290,7 @@ def test_say_it_draws_and_plays_what_it_says():
     state, clip = demo.state(), say(["2"], "en-us", 175, 50)[0]
     assert [bar.get_width() for bar in demo.bars.bars] == pytest.approx(state["probabilities"], abs=1e-6)
     assert [bar.get_width() for bar in demo.table.bars] == pytest.approx([own for _, own in state["answers"]])
-    assert demo.table.labels[2].get_weight() == "bold" and demo.bars.values[2].get_text().endswith("◄ said")
+    assert demo.table.values[2].get_weight() == "bold" and demo.bars.values[2].get_text().endswith("◄ said")
     assert demo.wave.get_ydata() == pytest.approx((clip / clip.abs().max()).numpy())
     torch.testing.assert_close(samples(demo), clip, atol=1e-4, rtol=0)
 
@@ -433,6 +435,6 @@ def test_shares_fill_the_bar():
     from mmlib import plots
 
     shares = Shares(plots.blank(200), 10)
-    shares.show("equal", [0.5, 0.5])
+    shares.show([0.5, 0.5])
     assert shares.parts[0].get_x() == 0 and shares.parts[1].get_x() + shares.parts[1].get_width() == 1
     assert [text.get_text() for text in shares.texts] == ["picture 0.50", "sound 0.50"]

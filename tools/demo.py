@@ -134,6 +134,7 @@ def prepare(folder):
 def command(pages, port, *options):
     """The command that serves the pages, to this machine alone."""
     fixed = ["--Voila.port_retries=0", "--template=lecture", "--classic-tree", "--show_tracebacks=True"]
+    fixed += ["--Voila.kernel_websocket_connection_class=mmlib.server.PromptConnection"]
     fixed += ["--MappingKernelManager.cull_interval=60", "--MappingKernelManager.cull_idle_timeout=600"]
     return [sys.executable, "-m", "voila", str(pages), f"--port={port}", *fixed, *options]
 

@@ -54,6 +54,7 @@ def main(port):
         # Nothing here asks the network for anything.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--ServerApp.kernel_websocket_connection_class=mmlib.server.PromptConnection",
     ]
     if hasattr(os, "getuid") and os.getuid() == 0:
         options.append("--allow-root")  # in a container there is nobody else; the server listens to this machine alone

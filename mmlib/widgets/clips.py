@@ -141,7 +141,10 @@ class Bars:
         self.labels = [axes.text(-0.05, n, "", **right, **plots.type_style()) for n in range(rows)]
         self.bars = axes.barh(range(rows), np.zeros(rows), **style)
         self.values = [axes.text(0, n, "", va="center", **plots.type_style()) for n in range(rows)]
-        self.moving = [*self.labels, *self.bars, *self.values]
+        self.moving = [*self.bars, *self.values]
+        if rows < len(names):  # else each motion keeps its row
+            self.moving += self.labels
+        self.show([0.0] * len(names), {})
 
     @staticmethod
     def rows(names: Sequence[str]) -> int:
@@ -163,6 +166,7 @@ class Bars:
             bar.set(width=probabilities[m], hatch=hatch)
             note = f"  ◄ {word}" if word else ""
             value.set(x=probabilities[m] + 0.03, text=f"{probabilities[m]:.2f}{note}")
+            value.set_visible(bool(word) or probabilities[m] >= 0.005)  # a column of zeros tells nothing
 
 
 def _check_clips(where: str, clips: Tensor, motions: Tensor, names: Sequence[str]) -> None:

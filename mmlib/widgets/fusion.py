@@ -91,10 +91,13 @@ class FusionExplorer(VBox):
         mute, probabilities, predicted, weights and inverse_variance (picture, sound; None where there are none), and
         answers: name of each model -> (predicted, probability of the digit seen), None for one that senses nothing.
         """
-        image, sound = self._sensed()
+        image, wave = self._sensed()
+        return self._state_of(image, None if wave is None else self.listen(wave))
+
+    def _state_of(self, image: Tensor | None, logmel: Tensor | None) -> dict:
         digit, heard = self.digit.value, self._heard()
         asked = zip([*ALONE, *self.models], [*self.alone, *self.models.values()], strict=True)
-        outputs = {name: self._ask(name, model, image, sound) for name, model in asked}
+        outputs = {name: self._ask(name, model, image, logmel) for name, model in asked}
         chosen = outputs[self.fusion.value]
         probabilities = chosen.logits[0].softmax(0) if chosen else None
         weights = chosen.weights if chosen else None
@@ -166,15 +169,15 @@ class FusionExplorer(VBox):
             wave = self.spoil[1](wave, self.sound_noise.value, self.sound_kind.value)
         return None if self.blindfold.value else seen, None if self.mute.value else wave
 
-    def _ask(self, name: str, model: nn.Module, image: Tensor | None, wave: Tensor | None):
+    def _ask(self, name: str, model: nn.Module, image: Tensor | None, logmel: Tensor | None):
         if name == ALONE[0]:
-            wave = None
+            logmel = None
         if name == ALONE[1]:
             image = None
-        if image is None and wave is None:
+        if image is None and logmel is None:
             return None
         with held(model, training=False), torch.inference_mode():
-            output = model(image=image, sound=None if wave is None else self.listen(wave))
+            output = model(image=image, sound=logmel)
         if output.logits.shape != (1, DIGITS):
             got = f"logits {tuple(output.logits.shape)}"
             refuse("FusionExplorer", f"logits (b=1, classes={DIGITS})", f"{got} from {name!r}", "Digits are 0 to 9.")
@@ -190,17 +193,18 @@ class FusionExplorer(VBox):
         return inverse_variance_weights(torch.tensor(variances)).tolist()
 
     def _update(self) -> str:
+        image, wave = self._sensed()
         try:
-            state = self.state()
+            logmel = None if wave is None else self.listen(wave)
+            state = self._state_of(image, logmel)
         except Exception:
             self.senses.hide()  # no bars of an older answer beside the words of an error
             self.live.draw()
             raise
-        image, wave = self._sensed()
         self.player.layout.display = "none" if wave is None else ""
         if wave is not None:
             self.player.value = plots.to_wav(wave[0], self.rate)
-        self.senses.show(state, image, None if wave is None else self.listen(wave))
+        self.senses.show(state, image, logmel)
         words = words_of(state, self.picture_kind.value, self.sound_kind.value)
         return f"{words} Writing {self.writing.value}, voice {self.voice.value}."
 

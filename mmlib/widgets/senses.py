@@ -33,16 +33,13 @@ class Senses:
         self.picture = plots.ink_in(plots.place(self.figure, 8, TOP, SIDE, SIDE), np.zeros((1, *pixels)))
         self.logmel = plots.logmel_in(plots.place(self.figure, 184, TOP, 340, SIDE), np.zeros(logmel), LOG_MEL)
         self.blank_words = [self._centre(8 + SIDE // 2, "blindfold"), self._centre(184 + 170, "mute")]
-        self.learned, self.best = (Shares(self.figure, TOP + top) for top in (0, 76))
+        self.learned = Shares(self.figure, TOP)
+        self.best = Shares(self.figure, TOP + 76, "inverse variance, at this noise")
         self.bars = Bars(self.figure, below, names)
         self.table = Table(self.figure, below, RIGHT, models)
         parts = (self.learned, self.best, self.bars, self.table)
-        self.moving = [
-            self.picture,
-            self.logmel,
-            *self.blank_words,
-            *(artist for part in parts for artist in part.moving),
-        ]
+        sensed = [self.picture, self.logmel, *self.blank_words, self.learned.line]
+        self.moving = [*sensed, *(artist for part in parts for artist in part.moving)]
 
     def hide(self) -> None:
         """Show nothing that moves."""
@@ -57,8 +54,9 @@ class Senses:
             if sensed is not None:
                 artist.set_data(sensed.reshape(sensed.shape[-2:]).numpy())
         own = f"{state['fusion']}, {'for this pair' if state['fusion'] == 'attention' else 'for every pair'}"
-        self.learned.show(own if state["weights"] else f"{state['fusion']}: no weights to read", state["weights"])
-        self.best.show("inverse variance, at this noise", state["inverse_variance"])
+        self.learned.line.set_text(own if state["weights"] else f"{state['fusion']}: no weights to read")
+        self.learned.show(state["weights"])
+        self.best.show(state["inverse_variance"])
         show_all(self.bars.moving, state["probabilities"] is not None)
         if state["probabilities"] is not None:
             seen, heard = state["digit"], state["heard"]
@@ -88,9 +86,9 @@ class Senses:
 class Shares:
     """A bar from 0 to 1 that is divided between picture and sound, under a line that says whose weights they are."""
 
-    def __init__(self, figure: Figure, top: int):
+    def __init__(self, figure: Figure, top: int, line: str = ""):
         height = figure.bbox.height
-        self.line = figure.text(RIGHT / plots.WIDTH, 1 - (top + 2) / height, "", va="top", **plots.type_style())
+        self.line = figure.text(RIGHT / plots.WIDTH, 1 - (top + 2) / height, line, va="top", **plots.type_style())
         axes = plots.place(figure, RIGHT, top + 24, plots.WIDTH - RIGHT - 24, 34)
         axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -104,11 +102,10 @@ class Shares:
             axes.text(x, 0.5, "", ha=side, va="center", **plots.type_style(color=colour), **box)
             for x, side, colour, box in zip((0.02, 0.98), ("left", "right"), colours, ({}, under), strict=True)
         ]
-        self.moving = [self.line, *self.parts, *self.texts]
+        self.moving = [*self.parts, *self.texts]
 
-    def show(self, line: str, weights: Sequence[float] | None) -> None:
+    def show(self, weights: Sequence[float] | None) -> None:
         """Divide the bar by the weights, or leave it empty."""
-        self.line.set_text(line)
         show_all([*self.parts, *self.texts], weights is not None)
         if weights is None:
             return
@@ -135,15 +132,15 @@ class Table:
         axes.spines["bottom"].set_visible(False)
         right = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
         style = {"height": 0.66, "color": plots.PALETTE["blue"], "edgecolor": "white", "linewidth": 0}
-        self.labels = [axes.text(-0.05, n, name, **right, **plots.type_style()) for n, name in enumerate(names)]
+        for n, name in enumerate(names):
+            axes.text(-0.05, n, name, **right, **plots.type_style())
         self.bars = axes.barh(range(len(names)), np.zeros(len(names)), **style)
         self.values = [axes.text(0, n, "", va="center", **plots.type_style()) for n in range(len(names))]
-        self.moving = [*self.labels, *self.bars, *self.values]
+        self.moving = [*self.bars, *self.values]
 
     def show(self, rows: Sequence[tuple[float, str]], chosen: int) -> None:
-        """Draw (probability, words) of each row; the chosen row is in bold."""
-        for n, (label, bar, value, row) in enumerate(zip(self.labels, self.bars, self.values, rows, strict=True)):
-            weight = "bold" if n == chosen else "normal"
-            label.set_weight(weight)
-            bar.set_width(row[0])
-            value.set(x=row[0] + 0.03, text=row[1], weight=weight)
+        """Draw (probability, words) of each row; the words of the chosen one are in bold, behind an arrow."""
+        for n, (bar, value, (probability, words)) in enumerate(zip(self.bars, self.values, rows, strict=True)):
+            bar.set_width(probability)
+            text, weight = (f"◄ {words}", "bold") if n == chosen else (words, "normal")
+            value.set(x=probability + 0.03, text=text, weight=weight)

@@ -33,7 +33,8 @@ CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1
 SERVER_FLAGS = (
     "--no-browser --allow-root --ip=127.0.0.1 --IdentityProvider.token= --ServerApp.password= "
     "--ServerApp.disable_check_xsrf=True --ServerApp.port_retries=0 --LabApp.news_url=None "
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate "
+    "--ServerApp.kernel_websocket_connection_class=mmlib.server.PromptConnection"  # as `make lab` does
 ).split()
 RUNNING = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
