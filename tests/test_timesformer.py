@@ -183,12 +183,18 @@ def block_by_loop(block, class_token, patches):
     return torch.stack([row + block.mlp(layer_norm(block.norm_mlp, row)) for row in tokens])
 
 
+def run(block, tokens, t):
+    """The block on tokens in one row: the class token, then the patches frame by frame."""
+    class_token, patches = block(tokens[:, :1], rearrange(tokens[:, 1:], "b (t n) d -> b n t d", t=t))
+    return torch.cat([class_token, rearrange(patches, "b n t d -> b (t n) d")], dim=1)
+
+
 @torch.no_grad()
 def test_a_divided_block_equals_loops_over_frames_and_patches():
     block = randomised(DividedBlock(d=8, heads=2, hidden=16)).double()
     t, n = 3, 4
     tokens = torch.randn(2, 1 + t * n, 8, dtype=torch.float64)
-    got = block(tokens, t)
+    got = run(block, tokens, t)
     for row, of_row in zip(tokens, got, strict=True):
         expected = block_by_loop(block, row[0], row[1:].reshape(t, n, 8))
         torch.testing.assert_close(of_row, expected)
@@ -214,7 +220,7 @@ def test_temporal_attention_never_mixes_patches_and_spatial_never_frames():
     touched[0, 1 + 1 * n + 2] = torch.randn(d)  # frame 1, patch 2
     for which in ("time", "space"):
         block = half(randomised(DividedBlock(d=d, heads=2, hidden=16)), which)
-        class_token, patches = changed(block(tokens, t), block(touched, t))[0].split([1, t * n])
+        class_token, patches = changed(run(block, tokens, t), run(block, touched, t))[0].split([1, t * n])
         patches = patches.reshape(t, n)
         expected = torch.zeros(t, n, dtype=torch.bool)
         if which == "time":
@@ -277,7 +283,7 @@ def test_a_new_divided_block_knows_no_time():
     touched = tokens.clone()
     touched[0, 1 + 4 :] = torch.randn(2 * 4, 8)  # all frames but the first
     patches = slice(1, 1 + 4)
-    torch.testing.assert_close(block(tokens, 3)[0, patches], block(touched, 3)[0, patches])
+    torch.testing.assert_close(run(block, tokens, 3)[0, patches], run(block, touched, 3)[0, patches])
 
 
 def test_time_embeddings_are_interpolated():

@@ -32,7 +32,7 @@ class CaptionerConfig:
     image_size: int = 32  # pixels, rows and columns; a multiple of 8
     channels: tuple[int, ...] = (32, 64, 128, 256)  # of the convolutions; the last is the width of a region
     word_width: int = 192
-    state_width: int = 192  # of the LSTM
+    state_width: int = 112  # of the LSTM
     attention_width: int = 64  # where the state's question meets the regions
     dropout: float = 0.15  # on word vectors and on what the words are scored from
     positions: int = 24  # longest caption, in tokens

@@ -2,7 +2,7 @@
 
 Paper: Bertasius et al. 2021, "Is Space-Time Attention All You Need for Video Understanding?", section 3, fig. 1 and 2.
 Differs from the paper:
-- patches may come from a few small convolutions (Xiao et al. 2021), which learn several times faster from few clips;
+- patches may come from a few small convolutions (Xiao et al. 2021), which learn faster from few clips;
 - each frame loses its own mean colour, where the published code takes the same from all: what moves is noticed sooner;
 - time embeddings start as large as the patches that they are added to: from scratch, small ones are never noticed;
 - time embeddings are interpolated along a straight line, where the published code takes the nearest;
@@ -74,22 +74,17 @@ class DividedBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(d)
         self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
 
-    def forward(self, tokens: Float[Tensor, "b tokens d"], t: int) -> Float[Tensor, "b tokens d"]:
-        """Update the class token, and the patches of `t` frames, which lie one frame behind the other."""
-        class_token, patches = tokens.split([1, tokens.shape[1] - 1], dim=1)
-
-        tubes = rearrange(patches, "b (t n) d -> (b n) t d", t=t)
+    def forward(self, class_token: Float[Tensor, "b 1 d"], patches: Float[Tensor, "b n t d"]) -> tuple[Tensor, Tensor]:
+        """Update the class token, and the patches at `n` places in `t` frames; two tensors save copies."""
+        tubes = rearrange(patches, "b n t d -> (b n) t d")
         tubes = tubes + self.project(self.temporal(self.norm_time(tubes)))
-
-        patches = rearrange(tubes, "(b n) t d -> b t n d", b=len(tokens))
-        frames = torch.cat([repeat(class_token, "b 1 d -> b t 1 d", t=t), patches], dim=2)
+        class_tokens = repeat(class_token, "b 1 d -> b t 1 d", t=patches.shape[2])
+        frames = torch.cat([class_tokens, rearrange(tubes, "(b n) t d -> b t n d", b=len(patches))], dim=2)
         seen = self.spatial(rearrange(self.norm_space(frames), "b t n d -> (b t) n d"))
-        frames = frames + rearrange(seen, "(b t) n d -> b t n d", t=t)
-        class_tokens, patches = frames.split([1, frames.shape[2] - 1], dim=2)
-
-        class_token = reduce(class_tokens, "b t 1 d -> b 1 d", "mean")  # one again: its old self, and what it saw
-        tokens = torch.cat([class_token, rearrange(patches, "b t n d -> b (t n) d")], dim=1)
-        return tokens + self.mlp(self.norm_mlp(tokens))
+        frames = frames + rearrange(seen, "(b t) n d -> b t n d", b=len(frames))
+        class_token = reduce(frames[:, :, :1], "b t 1 d -> b 1 d", "mean")  # one again: its old self, and what it saw
+        patches = rearrange(frames[:, :, 1:], "b t n d -> b n t d")
+        return tuple(self.mlp(self.norm_mlp(x)) + x for x in (class_token, patches))
 
 
 class TimeSformer(nn.Module):
@@ -123,8 +118,13 @@ class TimeSformer(nn.Module):
     def forward(self, video: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b classes"]:
         """Score the classes of videos with values in [0, 1] and any number of frames."""
         tokens = self.embed(video)
+        if self.config.attention == "divided":
+            parts = tokens[:, :1], rearrange(tokens[:, 1:], "b (t n) d -> b n t d", t=video.shape[1])
+            for block in self.blocks:
+                parts = block(*parts)
+            return self.classify(self.norm(parts[0][:, 0]))
         for block in self.blocks:
-            tokens = block(tokens, video.shape[1]) if self.config.attention == "divided" else block(tokens)
+            tokens = block(tokens)
         class_token = reduce(tokens[:, 0], "(b rows) d -> b d", "mean", b=len(video))  # a row a frame for space-only
         return self.classify(self.norm(class_token))
 
@@ -142,8 +142,8 @@ class TimeSformer(nn.Module):
         frames = rearrange(video - colour, "b t c h w -> (b t) c h w")
         patches = rearrange(self.patches(frames), "bt d h w -> bt (h w) d") + self.position[1:]
         if self.config.attention != "space":
-            patches = rearrange(patches, "(b t) n d -> b t n d", b=b) + rearrange(self.time_of(t), "t d -> t 1 d")
-            patches = rearrange(patches, "b t n d -> b (t n) d")
+            patches = rearrange(patches, "(b t) n d -> b (t n) d", b=b)
+            patches = patches + repeat(self.time_of(t), "t d -> (t n) d", n=_patches(self.config))
         class_token = (self.class_token + self.position[0]).expand(len(patches), 1, -1)
         return torch.cat([class_token, patches], dim=1)
 
