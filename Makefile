@@ -32,7 +32,7 @@ test:
 	@echo "2/4 The package and the house, with pytest, two tests at a time."
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
 	@echo "3/4 The notebooks, at full size, with nbval, offline. They train real models: some minutes."
-	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
+	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -p tools.budgets --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
 	@echo "4/4 JupyterLab and the demos in a browser, offline."
 	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -m "browser and not bench" tests
 	@echo "All tests passed."

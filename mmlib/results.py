@@ -1,8 +1,9 @@
-"""What a notebook reports at its end, and the table of these reports in the README.
+"""What a notebook reports at its end, and the two tables of these reports in the README.
 
     python -m mmlib.results README.md notebooks
 
-rewrites that table, between the markers `<!-- results -->` and `<!-- /results -->`, from the committed outputs.
+rewrites them from the committed outputs: what was measured, between the markers `<!-- results -->` and
+`<!-- /results -->`, and what it cost, between `<!-- budgets -->` and `<!-- /budgets -->`.
 """
 
 import json
@@ -75,16 +76,28 @@ def readme_table(folder: str | Path) -> str:
     Raises:
         ValueError: there is no notebook, or one without results.
     """
-    paths = sorted(Path(folder).glob("*.ipynb"))
-    if not paths:
-        refuse("readme_table", f"notebooks in {str(folder)!r}", "none", "Name the folder that holds them.")
     rows = ["| notebook | trained in | metric | value | chance | control |", "|---|---|---|---|---|---|"]
-    for path in paths:
-        results = read(path)
-        link = f"[{_title(path)}]({path.parent.name}/{path.name})"
+    for path in _notebooks(folder):
+        results, link = read(path), _link(path)
         for name, row in sorted(results["metrics"].items(), key=lambda item: (item[1]["floor"] is None, item[0])):
             shown = " | ".join(_show(row[column]) for column in ("value", "chance", "control"))
             rows.append(f"| {link} | {results['train_seconds']:.0f} s | `{name}` | {shown} |")
+    return "\n".join(rows)
+
+
+def budget_table(folder: str | Path) -> str:
+    """One row in Markdown for each notebook in the folder: time, memory and size of its file.
+
+    Raises:
+        ValueError: there is no notebook, or one without results, or one that `make notebooks` has not timed.
+    """
+    rows = ["| notebook | whole run | longest cell | peak memory | file |", "|---|---|---|---|---|"]
+    for path in _notebooks(folder):
+        results, size = read(path), path.stat().st_size / 1e6
+        if "total_seconds" not in results:
+            refuse("budget_table", f"times in {path.name}", "none", "Run it: make notebooks.")
+        times = f"{results['total_seconds']:.0f} s | {results['longest_cell_seconds']:.0f} s, {results['longest_cell']}"
+        rows.append(f"| {_link(path)} | {times} | {_show(results['peak_memory_gb'])} GB | {size:.1f} MB |")
     return "\n".join(rows)
 
 
@@ -117,8 +130,16 @@ def renew_table(readme: str | Path, table: str, name: str = "results") -> None:
 
 
 def main(readme: str, folder: str) -> None:
-    """Bring the README's table up to date."""
+    """Bring the README's tables up to date."""
     renew_table(readme, readme_table(folder))
+    renew_table(readme, budget_table(folder), "budgets")
+
+
+def _notebooks(folder: str | Path) -> list[Path]:
+    paths = sorted(Path(folder).glob("*.ipynb"))
+    if not paths:
+        refuse("mmlib.results", f"notebooks in {str(folder)!r}", "none", "Name the folder that holds them.")
+    return paths
 
 
 def _row(name: str, metric: dict) -> dict:
@@ -176,6 +197,10 @@ def _cells(path: str | Path) -> list[dict]:
     except (ValueError, KeyError, TypeError):
         pass
     refuse(f"results.read({str(path)!r})", "a notebook file", "something else", "Restore it from version control.")
+
+
+def _link(path: Path) -> str:
+    return f"[{_title(path)}]({path.parent.name}/{path.name})"
 
 
 def _title(path: Path) -> str:

@@ -44,11 +44,12 @@ def test_readme_maps_every_room_of_mmlib():
     assert mapped == {path.stem for path in (ROOT / "mmlib").iterdir() if not path.stem.startswith("_")}
 
 
-def test_readme_shows_the_committed_results():
-    from mmlib.results import readme_table
+def test_readme_shows_the_committed_results_and_what_they_cost():
+    from mmlib.results import budget_table, readme_table
 
-    table = re.search(r"<!-- results -->\n(.*?)<!-- /results -->", read("README.md"), flags=re.S)[1]
-    assert table.strip() and table.strip() == readme_table(ROOT / "notebooks").strip()
+    for name, table_of in (("results", readme_table), ("budgets", budget_table)):
+        table = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", read("README.md"), flags=re.S)[1]
+        assert table.strip() and table.strip() == table_of(ROOT / "notebooks").strip()
 
 
 def test_readme_lists_every_notebook():

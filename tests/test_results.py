@@ -11,7 +11,7 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mmlib import results as module
-from mmlib.results import MIME, insert_table, main, read, readme_table, report
+from mmlib.results import MIME, budget_table, insert_table, main, read, readme_table, report
 
 METRICS = {
     "text_to_image_r1": {"value": 0.871234, "chance": 0.0025, "control": 0.003, "floor": 0.85},
@@ -29,6 +29,7 @@ EXPECTED = {
         "hard_r1": {"value": 0.25, "chance": 0.0025, "control": None, "floor": None},
     },
 }
+TIMES = {"total_seconds": 118.4, "longest_cell_seconds": 60.6, "longest_cell": "5. Train it"}  # `make notebooks` adds
 
 
 @pytest.fixture
@@ -180,9 +181,9 @@ class TestReadme:
     def folder(self, tmp_path):
         folder = tmp_path / "notebooks"
         folder.mkdir()
-        second = EXPECTED | {"train_seconds": 3.6, "metrics": {"map": EXPECTED["metrics"]["hard_r1"]}}
+        second = EXPECTED | TIMES | {"train_seconds": 3.6, "metrics": {"map": EXPECTED["metrics"]["hard_r1"]}}
         write_notebook(folder / "02_b.ipynb", {MIME: second}, title=None)
-        write_notebook(folder / "01_a.ipynb", {MIME: EXPECTED})
+        write_notebook(folder / "01_a.ipynb", {MIME: EXPECTED | TIMES})
         return folder
 
     def test_the_table(self, folder):
@@ -193,18 +194,35 @@ class TestReadme:
         ]
         assert len({line.count("|") for line in readme_table(folder).splitlines()}) == 1
 
-    def test_no_notebooks(self, tmp_path):
-        with pytest.raises(ValueError, match="readme_table: expected notebooks in .*, got none"):
-            readme_table(tmp_path)
+    def test_the_table_of_costs(self, folder):
+        (folder / "02_b.ipynb").write_text((folder / "02_b.ipynb").read_text() + " " * 1_230_000)
+        assert budget_table(folder).splitlines()[2:] == [
+            "| [CLIP](notebooks/01_a.ipynb) | 118 s | 61 s, 5. Train it | 0.75 GB | 0.0 MB |",
+            "| [02_b](notebooks/02_b.ipynb) | 118 s | 61 s, 5. Train it | 0.75 GB | 1.2 MB |",
+        ]
+        assert len({line.count("|") for line in budget_table(folder).splitlines()}) == 1
+
+    def test_a_notebook_that_was_run_by_hand_has_no_times(self, folder):
+        write_notebook(folder / "01_a.ipynb", {MIME: EXPECTED})
+        with pytest.raises(ValueError, match="budget_table: expected times in 01_a.ipynb, got none.*make notebooks"):
+            budget_table(folder)
+
+    @pytest.mark.parametrize("table", [readme_table, budget_table])
+    def test_no_notebooks(self, tmp_path, table):
+        with pytest.raises(ValueError, match="expected notebooks in .*, got none"):
+            table(tmp_path)
 
     def test_the_command_rewrites_the_table_and_nothing_else(self, folder, root):
         readme = folder.parent / "README.md"
-        readme.write_text("Grüße\n<!-- results -->old<!-- /results -->\nend\n", encoding="utf-8")
+        old = "Grüße\n<!-- results -->old<!-- /results -->\nand\n<!-- budgets --><!-- /budgets -->\nend\n"
+        readme.write_text(old, encoding="utf-8")
         command = [sys.executable, "-m", "mmlib.results", str(readme), str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=root)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         text = readme.read_text(encoding="utf-8")
-        assert text == f"Grüße\n<!-- results -->\n\n{readme_table(folder)}\n\n<!-- /results -->\nend\n"
+        tables = f"<!-- results -->\n\n{readme_table(folder)}\n\n<!-- /results -->\nand\n"
+        tables += f"<!-- budgets -->\n\n{budget_table(folder)}\n\n<!-- /budgets -->\n"
+        assert text == f"Grüße\n{tables}end\n"
         main(str(readme), str(folder))
         assert readme.read_text(encoding="utf-8") == text
 

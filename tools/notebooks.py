@@ -1,10 +1,12 @@
 """Run every notebook of a folder afresh and keep its outputs: `python tools/notebooks.py notebooks`.
 
 What is kept is what a reader can use and what stays the same from run to run: no times of execution, no version of
-the kernel, and in place of a live widget, which no file can hold, a line that says how to get it.
+the kernel, and in place of a live widget, which no file can hold, a line that says how to get it. How long the whole
+run and its longest cell took stands with the notebook's results.
 """
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,6 +14,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from mmlib.results import MIME
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDGET_LINE = "A live widget stands here while the notebook runs (make lab)."
@@ -22,8 +26,16 @@ METADATA = {
 
 
 def execute(path):
-    """The notebook at `path`, run in a new kernel of this very Python, in the notebook's own folder."""
+    """The notebook at `path`, run in a new kernel of this very Python, in the notebook's own folder, and timed."""
     notebook = nbformat.read(path, as_version=4)
+    started, took = {}, {}
+
+    def start(cell, cell_index):
+        started[cell_index] = time.perf_counter()
+
+    def stop(cell, cell_index, execute_reply):
+        took[cell_index] = time.perf_counter() - started[cell_index]
+
     client = NotebookClient(
         notebook,
         kernel_name="python3",
@@ -32,8 +44,29 @@ def execute(path):
         store_widget_state=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
+        on_cell_execute=start,
+        on_cell_executed=stop,
     )
-    return client.execute()
+    client.execute()
+    add_times(notebook, took)
+    return notebook
+
+
+def add_times(notebook, took):
+    """Put the times of the cells, place -> seconds, beside what the notebook has reported."""
+    longest = max(took, key=took.get)
+    times = {"total_seconds": round(sum(took.values()), 1), "longest_cell_seconds": round(took[longest], 1)}
+    times["longest_cell"] = heading_over(notebook, longest)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if MIME in output.get("data", {}):
+                output.data[MIME] |= times
+
+
+def heading_over(notebook, place):
+    """The last heading before a cell: `5. Train it`."""
+    texts = [cell.source for cell in notebook.cells[:place] if cell.cell_type == "markdown"]
+    return ([""] + re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", "\n".join(texts))))[-1]
 
 
 def clean(notebook):

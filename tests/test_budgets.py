@@ -1,0 +1,87 @@
+"""What notebooks may cost: measured by `make notebooks`, shown in the README, held by a plugin of nbval."""
+
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from mmlib.results import MIME
+
+REPORT = (
+    "from IPython.display import display\n"
+    f"display({{{MIME!r}: {{'notebook': 'n', 'peak_memory_gb': MEMORY}}, 'text/plain': 'x'}}, raw=True)"
+)
+# name -> the cells, and what the committed run is said to have taken: seconds in all and in the longest cell
+NOTEBOOKS = {
+    "fine": (["1", REPORT.replace("MEMORY", "1.5")], 60.0, 30.0),
+    "slow_cell": (["1", "import time; time.sleep(2)", "2"], 60.0, 0.5),
+    "slow_in_all": (["import time"] + 4 * ["time.sleep(0.5)"], 0.4, 30.0),
+    "large": (["1", REPORT.replace("MEMORY", "1.51")], 60.0, 30.0),
+    "never_timed": (["import time; time.sleep(0.5)"], None, None),
+}
+
+
+@pytest.fixture(scope="module")
+def failures(root, tmp_path_factory):
+    """What nbval, with the plugin, says of these notebooks: a line for each cell that fails."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    for name, (sources, whole, longest) in NOTEBOOKS.items():
+        cells = [new_code_cell(source) for source in sources]
+        if whole:
+            times = {"notebook": "n", "total_seconds": whole, "longest_cell_seconds": longest}
+            cells[-1] |= {"outputs": [new_output("display_data", {MIME: times})], "execution_count": 1}
+        nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
+    options = ["-q", "-p", "tools.budgets", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, f"--rootdir={folder}", str(folder)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    lines = [line for line in done.stdout.splitlines() if re.match(r"\w+\.ipynb, Cell \d+: ", line)]
+    assert done.returncode == 1 and "3 failed" in done.stdout.splitlines()[-1], done.stdout + done.stderr
+    return "\n".join(lines)
+
+
+def test_what_stays_inside_passes_and_so_does_what_was_never_timed(failures):
+    assert "fine" not in failures and "never_timed" not in failures
+
+
+def test_a_cell_that_takes_more_than_three_times_the_longest_fails(failures):
+    assert "slow_cell.ipynb, Cell 1: it took 2." in failures
+    assert "3 times the longest cell of the committed run are 1.5 s" in failures
+
+
+def test_a_run_that_takes_more_than_three_times_as_long_fails_once(failures):
+    assert failures.count("slow_in_all.ipynb") == 1 and "3 times the whole of the committed run are 1 s" in failures
+
+
+def test_a_kernel_that_holds_too_much_fails(failures):
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("drivers of a GPU count towards the memory of a process")
+    assert "large.ipynb, Cell 1: the kernel has held 1.51 GB; 1.5 GB are allowed" in failures
+
+
+def test_make_test_uses_the_plugin(root):
+    steps = [line for line in (root / "Makefile").read_text().splitlines() if "--nbval-lax" in line]
+    assert len(steps) == 1 and "-p tools.budgets" in steps[0]
+
+
+def test_times_are_kept_with_the_results(root, tmp_path):
+    cells = [
+        new_markdown_cell("# Name\n\n## 1. First"),
+        new_code_cell("1"),
+        new_markdown_cell("## 2. Slow\n\n```\n## no heading\n```"),
+        new_code_cell("import time; time.sleep(0.6)"),
+        new_markdown_cell("## 3. Last"),
+        new_code_cell(REPORT.replace("MEMORY", "0.5")),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "n.ipynb")
+    command = [sys.executable, "tools/notebooks.py", str(tmp_path)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((tmp_path / "n.ipynb").read_text())["cells"][-1]["outputs"][0]["data"][MIME]
+    assert kept["longest_cell"] == "2. Slow" and 0.6 <= kept["longest_cell_seconds"] < kept["total_seconds"] + 0.1 < 30
+    assert (kept["notebook"], kept["peak_memory_gb"]) == ("n", 0.5)
