@@ -122,7 +122,7 @@ def triplet_loss(
         text, has_text = _choose(sim, same, negatives)
         image, has_image = _choose(sim.T, same.T, negatives)
     right = (image_emb * text_emb).sum(dim=1)
-    # Not text_emb[text]: the gradient of that is summed by several threads in no fixed order, and no run is like another.
+    # Not text_emb[text]: several threads would sum its gradient in no fixed order, and no run would be like another.
     to_text = margin - right + (image_emb * text_emb.index_select(0, text)).sum(dim=1)
     to_image = margin - right + (image_emb.index_select(0, image) * text_emb).sum(dim=1)
     return (to_text.relu() * has_text + to_image.relu() * has_image).mean()

@@ -45,7 +45,7 @@ def over_budget(path, seconds, outputs):
 
 
 def limits(path):
-    """Seconds for a cell, and for all; none for a notebook that was never timed, which tests/test_notebooks.py names."""
+    """Seconds for a cell, and for all. Without end for a notebook never timed: tests/test_notebooks.py names it."""
     try:
         results = read(path)
     except ValueError:
