@@ -6,13 +6,14 @@
 PYTHON = .venv/bin/python
 PORT = 8888
 
-.PHONY: help lab demo test notebooks bench
+.PHONY: help lab demo test notebooks bands bench
 
 help:
 	@echo "make lab        set up, then open notebooks/01_clip.ipynb in JupyterLab (make lab PORT=8889: on another port)"
 	@echo "make demo       set up, then serve the demos of all notebooks for a projector (make demo PORT=8867: on another port)"
 	@echo "make test       set up, then run every test: style, package, notebooks, browser"
 	@echo "make notebooks  run all notebooks afresh, keep their outputs, renew README.md and docs/teaching"
+	@echo "make bands      run all notebooks with three seeds, on two threads and on one, and renew the bands in README.md"
 	@echo "make bench      time what must be fast, beside other packages, and renew the table of timings in README.md"
 
 lab:
@@ -42,6 +43,10 @@ notebooks:
 	@$(PYTHON) tools/notebooks.py notebooks
 	@$(PYTHON) -m mmlib.results README.md notebooks
 	@$(PYTHON) tools/equations.py docs/teaching notebooks
+
+bands:
+	@sh tools/setup.sh test
+	@$(PYTHON) tools/bands.py README.md notebooks
 
 bench:
 	@sh tools/setup.sh test

@@ -78,7 +78,7 @@ def readme_table(folder: str | Path) -> str:
     """
     rows = ["| notebook | trained in | metric | value | chance | control |", "|---|---|---|---|---|---|"]
     for path in _notebooks(folder):
-        results, link = read(path), _link(path)
+        results, link = read(path), link_to(path)
         for name, row in sorted(results["metrics"].items(), key=lambda item: (item[1]["floor"] is None, item[0])):
             shown = " | ".join(_show(row[column]) for column in ("value", "chance", "control"))
             rows.append(f"| {link} | {results['train_seconds']:.0f} s | `{name}` | {shown} |")
@@ -97,8 +97,13 @@ def budget_table(folder: str | Path) -> str:
         if "total_seconds" not in results:
             refuse("budget_table", f"times in {path.name}", "none", "Run it: make notebooks.")
         times = f"{results['total_seconds']:.0f} s | {results['longest_cell_seconds']:.0f} s, {results['longest_cell']}"
-        rows.append(f"| {_link(path)} | {times} | {_show(results['peak_memory_gb'])} GB | {size:.1f} MB |")
+        rows.append(f"| {link_to(path)} | {times} | {_show(results['peak_memory_gb'])} GB | {size:.1f} MB |")
     return "\n".join(rows)
+
+
+def link_to(path: Path) -> str:
+    """A link in Markdown to a notebook, which stands in a folder beside the README."""
+    return f"[{_title(path)}]({path.parent.name}/{path.name})"
 
 
 def insert_table(readme: str, table: str, name: str = "results") -> str:
@@ -197,10 +202,6 @@ def _cells(path: str | Path) -> list[dict]:
     except (ValueError, KeyError, TypeError):
         pass
     refuse(f"results.read({str(path)!r})", "a notebook file", "something else", "Restore it from version control.")
-
-
-def _link(path: Path) -> str:
-    return f"[{_title(path)}]({path.parent.name}/{path.name})"
 
 
 def _title(path: Path) -> str:

@@ -25,9 +25,8 @@ METADATA = {
 }
 
 
-def execute(path):
-    """The notebook at `path`, run in a new kernel of this very Python, in the notebook's own folder, and timed."""
-    notebook = nbformat.read(path, as_version=4)
+def execute(notebook, folder, **kernel):
+    """Run a notebook in a new kernel of this very Python, in its own folder, and time it; `kernel` may hold `env`."""
     started, took = {}, {}
 
     def start(cell, cell_index):
@@ -43,13 +42,12 @@ def execute(path):
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
-        resources={"metadata": {"path": str(path.parent)}},
+        resources={"metadata": {"path": str(folder)}},
         on_cell_execute=start,
         on_cell_executed=stop,
     )
-    client.execute()
+    client.execute(**kernel)
     add_times(notebook, took)
-    return notebook
 
 
 def add_times(notebook, took):
@@ -93,7 +91,8 @@ def main(folder):
         print(f"Running {path.name} ...", flush=True)
         start = time.perf_counter()
         try:
-            notebook = execute(path)
+            notebook = nbformat.read(path, as_version=4)
+            execute(notebook, path.parent)
         except CellExecutionError as error:
             sys.exit(f"{path.name} failed, and is left as it was.\n{error}")
         write(clean(notebook), path)
