@@ -1,4 +1,5 @@
-"""A bad day: a full disk, a home that cannot be written, another locale, awkward paths, no fonts, a wrong clock.
+"""A bad day: a kernel that dies, a full disk, a home that cannot be written or that two share, another locale, awkward
+paths, no fonts, a wrong clock.
 
 The cache's own troubles (damage, two processes, a folder that is a file) are in `test_emoji.py`, those of a checkpoint
 in `test_train.py`, those of an install in `test_setup.py`.
@@ -7,12 +8,16 @@ in `test_train.py`, those of an install in `test_setup.py`.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from jupyter_client.manager import start_new_kernel
 from PIL import Image
 from torch import nn
 
@@ -27,6 +32,99 @@ def python(root, code, *arguments, **environment):
     merged = {name: value for name, value in (os.environ | environment).items() if value is not None}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, cwd=root, env=merged, capture_output=True, text=True, timeout=120, encoding="utf-8")
+
+
+@pytest.fixture
+def drawings(tmp_path):
+    folder = tmp_path / "my drawings, naïve & 学"
+    folder.mkdir()
+    for code, colour in (("1F600", "red"), ("1F601", "blue")):
+        (folder / f"{code}.svg").write_text(SVG.format(colour))
+    return folder
+
+
+# ---------------------------------------------------------------- a kernel that is killed
+
+SOME_TRAINING = """
+import time
+import torch
+from mmlib.data.emoji import make_pictures
+from mmlib.train import train
+
+pictures = make_pictures(8, FOLDER).image.flatten(1) / 255
+torch.manual_seed(0)
+model = torch.nn.Linear(192, 1)
+history = train(
+    model,
+    lambda step: pictures[torch.randint(2, (4,))],
+    lambda model, x: model(x).square().mean(),
+    steps=40,
+    lr=1e-2,
+    device="cpu",
+    on_step=lambda record: (print(f"step {record['step']};", flush=True), time.sleep(0.02)),
+    checkpoint=CHECKPOINT,
+    checkpoint_every=5,
+)
+print("losses", history.losses, "weights", model.weight.sum().item())
+"""
+
+
+def said_by(client, code, until="losses"):
+    """What the code prints, up to some text."""
+    client.execute(code)
+    text, deadline = "", time.monotonic() + 60
+    while until not in text:
+        assert time.monotonic() < deadline, text
+        message = client.get_iopub_msg(timeout=60)
+        assert message["msg_type"] != "error", message["content"]["evalue"]
+        text += message["content"].get("text", "") if message["msg_type"] == "stream" else ""
+    return text
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows cannot kill so hard")
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_a_kernel_killed_in_training_runs_again_to_the_same_result(tmp_path, drawings, with_checkpoint):
+    """From its checkpoint where it had one, from the start where not."""
+    cache, checkpoint = tmp_path / "cache", tmp_path / "run.pt" if with_checkpoint else None
+    code = SOME_TRAINING.replace("FOLDER", repr(str(drawings)))
+    run = code.replace("CHECKPOINT", repr(checkpoint and str(checkpoint)))
+    manager, client = start_new_kernel(kernel_name="python3", env=os.environ | {"MMLIB_CACHE": str(cache)})
+    try:
+        said_by(client, run, until="step 12;")
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        while manager.is_alive():
+            time.sleep(0.05)
+        (kept,) = cache.iterdir()  # what was written is whole, and there is nothing else
+        before = kept.read_bytes()
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=60)
+        again = said_by(client, run)
+        assert [kept] == list(cache.iterdir()) and kept.read_bytes() == before
+        assert again.startswith("step 11;" if with_checkpoint else "step 1;")
+        whole = said_by(client, code.replace("CHECKPOINT", "None"))
+        assert again.split("losses")[1] == whole.split("losses")[1]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from mmlib.data import cache
+if sys.argv[1] == "killed":
+    cache.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+print(cache.cached_array("name", (3,), lambda: np.arange(3, dtype=np.uint8)).tolist())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows cannot kill so hard")
+def test_killed_while_the_cache_is_written(root, tmp_path):
+    """What is left is a file that nobody takes for the whole one."""
+    assert python(root, KILLED, "killed", MMLIB_CACHE=str(tmp_path)).returncode == -signal.SIGKILL
+    assert not (tmp_path / "name").exists()
+    done = python(root, KILLED, "again", MMLIB_CACHE=str(tmp_path))
+    assert done.stdout == "[0, 1, 2]\n" and (tmp_path / "name").stat().st_size == 35
 
 
 # ---------------------------------------------------------------- a full disk
@@ -112,15 +210,6 @@ print(len(pictures), len(panel.live.image.value) > 1000)
 """
 
 
-@pytest.fixture
-def drawings(tmp_path):
-    folder = tmp_path / "my drawings, naïve & 学"
-    folder.mkdir()
-    for code, colour in (("1F600", "red"), ("1F601", "blue")):
-        (folder / f"{code}.svg").write_text(SVG.format(colour))
-    return folder
-
-
 def test_a_home_that_cannot_be_written_costs_nothing_but_the_cache(root, drawings):
     done = python(root, DRAW, drawings, **HOMELESS)
     assert done.returncode == 0 and done.stdout == "2 True\n", done.stderr
@@ -136,6 +225,28 @@ def test_jupyter_gets_a_home_for_the_run(root, monkeypatch, capsys):
     assert other["A"] == "1" and os.path.isdir(other["HOME"]) and os.access(other["HOME"], os.W_OK)
     assert "Your home folder cannot be written" in capsys.readouterr().out
     os.rmdir(other["HOME"])
+
+
+def test_two_students_with_one_home_at_once(root, tmp_path, drawings):
+    """A new home, in which both kernels, matplotlib and mmlib make their folders at the same moment."""
+    code = "from mmlib import plots\nfrom mmlib.data.emoji import make_pictures\n"
+    code += f"pictures = make_pictures(8, {str(drawings)!r})\n"
+    code += "plots.plot_pictures(pictures.image, ['one', 'two']).canvas.draw()\nprint(len(pictures))"
+    home = {"HOME": str(tmp_path / "home")} | {name: None for name in HOMELESS if name != "HOME"}
+    environment = {name: value for name, value in (os.environ | home).items() if value is not None}
+    (tmp_path / "home").mkdir()
+    students = [tmp_path / "ann", tmp_path / "ben"]
+    for folder in students:
+        folder.mkdir()
+        cells = [nbformat.v4.new_code_cell(code)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "n.ipynb")
+    command, pipes = [sys.executable, "tools/notebooks.py"], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    both = [subprocess.Popen([*command, str(folder)], cwd=root, env=environment, **pipes) for folder in students]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    for folder in students:
+        outputs = nbformat.read(folder / "n.ipynb", as_version=4).cells[0].outputs
+        assert [output.text for output in outputs if output.name == "stdout"] == ["2\n"]
 
 
 # ---------------------------------------------------------------- another locale, awkward paths

@@ -113,3 +113,21 @@ def test_nothing_of_a_page_comes_from_another_machine(root):
     template = root / "tools/voila/templates/lecture"
     files = [path.read_text() for path in template.iterdir()]
     assert len(files) == 4 and not [text for text in files if re.search(r"https?://|@import|url\(", text)]
+
+
+def test_two_who_share_a_home_prepare_their_pages_at_once(root, tmp_path):
+    """Each of the two has all pages at every moment."""
+    code = (
+        "import sys\nfrom pathlib import Path\nsys.path.insert(0, 'tools')\nimport demo\n"
+        "demo.make_demos = lambda path, notebook, recipe: path.write_text('made')\n"
+        "folder = Path(sys.argv[1])\n"
+        "for _ in range(20):\n"
+        "    (folder / 'pages' / 'old page.ipynb').touch() if (folder / 'pages').exists() else None\n"
+        "    pages = demo.prepare(folder)\n"
+        "    assert len(list(pages.glob('?. *.ipynb'))) == len(list(Path('notebooks').glob('*.ipynb')))\n"
+    )
+    command, pipes = [sys.executable, "-c", code, str(tmp_path)], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    both = [subprocess.Popen(command, cwd=root, text=True, **pipes) for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert not (tmp_path / "pages" / "old page.ipynb").exists() and not list(tmp_path.rglob("*.partial"))

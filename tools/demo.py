@@ -7,7 +7,6 @@ steps; what its demos are made of is kept in the user's cache folder, and from t
 import hashlib
 import os
 import re
-import shutil
 import sys
 import tempfile
 from functools import lru_cache
@@ -20,6 +19,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from mmlib.data.cache import cache_folder
+from notebooks import write
 
 TOOLS = Path(__file__).resolve().parent
 ROOT = TOOLS.parent
@@ -112,9 +112,8 @@ def page_of(title, notebook, demos):
 
 def prepare(folder):
     """Make what is missing of all pages, and give the folder that Voila serves."""
-    pages = folder / "pages"
-    shutil.rmtree(pages, ignore_errors=True)
-    pages.mkdir()
+    pages, wanted = folder / "pages", set()
+    pages.mkdir(exist_ok=True)  # two who share a home may both be here: nothing is there for a moment only
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook, recipe = nbformat.read(path, as_version=4), RECIPES.get(path.stem, {})
         title = title_of(path, notebook)
@@ -126,8 +125,11 @@ def prepare(folder):
             except CellExecutionError as error:
                 sys.exit(f"{path.name} failed, so there are no demos of it.\n{error}")
             for old in set(folder.glob(f"{path.stem}-*.pkl")) - {demos}:
-                old.unlink()
-        nbformat.write(page_of(title, notebook, demos), pages / f"{title}.ipynb")
+                old.unlink(missing_ok=True)
+        wanted.add(pages / f"{title}.ipynb")
+        write(page_of(title, notebook, demos), pages / f"{title}.ipynb")
+    for old in set(pages.glob("*.ipynb")) - wanted:
+        old.unlink(missing_ok=True)
     return pages
 
 

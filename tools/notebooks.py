@@ -78,7 +78,7 @@ def clean(notebook):
 
 def write(notebook, path):
     """Whole or not at all: an interrupted run leaves the old notebook."""
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     nbformat.write(notebook, partial)
     os.replace(partial, path)
 
