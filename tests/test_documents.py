@@ -52,6 +52,21 @@ def test_readme_shows_the_committed_results_and_what_they_cost():
         assert table.strip() and table.strip() == table_of(ROOT / "notebooks").strip()
 
 
+def test_readme_has_a_band_for_every_metric_with_a_floor():
+    from mmlib.results import read as results_of
+
+    table = re.search(r"<!-- bands -->\n(.*?)<!-- /bands -->", read("README.md"), flags=re.S)[1]
+    rows = re.findall(r"\(notebooks/(\S+)\.ipynb\) \| `(\w+)` \| \S+ to \S+", table)
+    reports = [results_of(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    floors = [
+        (each["notebook"], name)
+        for each in reports
+        for name, row in each["metrics"].items()
+        if row["floor"] is not None
+    ]
+    assert sorted(rows) == sorted(floors), "run: make bands"
+
+
 def test_readme_lists_every_notebook():
     listed = re.findall(r"\]\(notebooks/([^)]+)\)", read("README.md"))
     assert sorted(set(listed)) == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
