@@ -404,7 +404,7 @@ def test_the_tree_after_one_word_and_at_the_end():
         ("the", 0, "alive"),
     ]
     assert [score for _, score in state["beams"]] == pytest.approx([math.log(0.6), math.log(0.4)], abs=1e-5)
-    assert "After 1 word the best of 2 beams is “a”, score -0.51." in demo.live.words.value
+    assert "After 1 word the best of 2 beams is “a”, score -0.51. With length penalty 0.0 the" in demo.live.words.value
     demo.step.value = 2
     state = demo.state()
     assert state["beams"] == [

@@ -279,7 +279,9 @@ def test_a_motion_that_is_its_own_reversal_has_one_mark_and_one_curve():
     assert bars["still"][1] == "//" and bars["still"][2].endswith("◄ the motion")
     assert sum("◄" in text for _, _, text in bars.values()) == 1
     assert [line.get_visible() for line in demo.paths.lines] == [True, False]
-    assert "played backward it is still “still”" in demo.live.words.value
+    assert "played backward it is still “still”. Shown is clip 1 of the motion." in demo.live.words.value
+    demo.clip.value = 2
+    assert "Shown is clip 2 of the motion." in demo.live.words.value
     demo.motion.value = 1
     assert [line.get_visible() for line in demo.paths.lines] == [True, True]
 

@@ -124,10 +124,11 @@ class OrderExplorer(VBox):
         forward = list(range(1, len(numbers) + 1))
         ways = {tuple(forward): ", the clip forward", tuple(forward[::-1]): ", the clip backward"}
         heard = f"Frames {' '.join(map(str, numbers))}{ways.get(tuple(numbers), '')}. The model calls it “{predicted}”"
+        shown = f" Shown is clip {self.picker.clip.value} of the motion."
         if motion == reversal:
-            return f"{heard}. “{motion}” has {own}; played backward it is still “{motion}”."
+            return f"{heard}. “{motion}” has {own}; played backward it is still “{motion}”.{shown}"
         kind = {motion: ", the motion", reversal: ", the reversal"}.get(predicted, f" ({max(probabilities):.0%})")
-        return f"{heard}{kind}. “{motion}” has {own}, its time reversal “{reversal}” {other}."
+        return f"{heard}{kind}. “{motion}” has {own}, its time reversal “{reversal}” {other}.{shown}"
 
 
 class Paths:

@@ -172,8 +172,9 @@ class TreeExplorer(VBox):
         right = "right" if state["caption"] in state["references"] else f"not “{state['references'][0]}”"
         return (
             f"After {_count(state['step'], 'word')} the best of {_count(len(state['beams']), 'beam')} is “{text}”, "
-            f"score {score:.2f}.{dead} The search ends after {_count(state['steps'], 'word')} with "
-            f"“{state['caption']}”, {right}. Greedy decoding, which is beam width 1, {greedy_too}."
+            f"score {score:.2f}.{dead} With length penalty {self.alpha.value:.1f} the search ends after "
+            f"{_count(state['steps'], 'word')} with “{state['caption']}”, {right}. Greedy decoding, which is beam "
+            f"width 1, {greedy_too}."
         )
 
 

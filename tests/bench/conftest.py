@@ -1,7 +1,7 @@
-"""The table of `make bench`: each test that holds us against a peer adds a row, measured side by side in this run.
+"""The tables of `make bench`: each test that holds us against a peer, or a demo against a clock, adds a row.
 
-With BENCH_README set to a README the table is also written there, between `<!-- bench -->` and `<!-- /bench -->`,
-unless a timing failed or a peer is missing.
+With BENCH_README set to a README the tables are also written there, each between the markers of its name, such as
+`<!-- bench -->` and `<!-- /bench -->`, unless a timing failed or a peer is missing.
 """
 
 import datetime
@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-HEAD = "| what | here | there | ratio | held against |\n|---|---|---|---|---|"
+HEADS = {  # of each table
+    "bench": "| what | here | there | ratio | held against |\n|---|---|---|---|---|",
+    "latency": "| demo | what is moved | median | 90 % are within |\n|---|---|---|---|",
+}
 ROWS = pytest.StashKey()
 
 
@@ -28,10 +31,25 @@ def compare(request):
     def add(what, ours, theirs, package=None, against="", unit="s"):
         peer = f"{package} {version(package)}" if package else against
         row = f"| {what} | {show(ours, unit)} | {show(theirs, unit)} | {ours / theirs:.2f} | {peer} |"
-        request.config.stash.setdefault(ROWS, []).append(row)
+        add_row(request, "bench", row)
         return ours / theirs
 
     return add
+
+
+@pytest.fixture
+def reacts(request):
+    """Add a row: `reacts(demo, what, timing)`, from a key press to new pixels."""
+
+    def add(demo, what, timing):
+        row = f"| {demo} | {what} | {timing.median:.0f} ms | {timing.nine_in_ten:.0f} ms |"
+        add_row(request, "latency", row)
+
+    return add
+
+
+def add_row(request, table, row):
+    request.config.stash.setdefault(ROWS, {}).setdefault(table, []).append(row)
 
 
 def show(value, unit):
@@ -71,20 +89,22 @@ def machine():
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
-    rows = config.stash.get(ROWS, [])
-    if not rows:
-        return
     date = datetime.date.today().isoformat()
-    table = "\n".join([f"Measured on {date}, mmlib {version('mmlib')} on {machine()}.", "", HEAD, *rows])
-    terminalreporter.write_line("")
-    terminalreporter.write_line(table)
+    start = f"Measured on {date}, mmlib {version('mmlib')} on {machine()}."
+    rows = config.stash.get(ROWS, {})
+    tables = {name: "\n".join([start, "", HEADS[name], *rows[name]]) for name in HEADS if name in rows}
+    for table in tables.values():
+        terminalreporter.write_line(f"\n{table}")
     readme = os.environ.get("BENCH_README")
-    if readme and exitstatus == 0 and not terminalreporter.stats.get("skipped"):
-        from mmlib.results import renew_table
-
-        renew_table(readme, table, "bench")
-        terminalreporter.write_line(f"Written into {readme}.")
-    elif readme:
+    if not (readme and tables):
+        return
+    if exitstatus != 0 or terminalreporter.stats.get("skipped"):
         terminalreporter.write_line(
-            f"Not written into {readme}: a timing failed, or a package to compare with is missing."
+            f"Not written into {readme}: a timing failed, or something to compare with is missing."
         )
+        return
+    from mmlib.results import renew_table
+
+    for name, table in tables.items():
+        renew_table(readme, table, name)
+    terminalreporter.write_line(f"Written into {readme}.")

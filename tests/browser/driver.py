@@ -40,6 +40,12 @@ RUNNING = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 ERROR_OUTPUT = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
 
+# A demo is a box around a line that speaks up; all classes but its own are those of the front end.
+DEMOS = """
+() => [...document.querySelectorAll(".widget-vbox:has(> .widget-html [aria-live])")]
+  .map(box => [...box.classList].find(name => !/^(lm|jp|widget|jupyter)-/.test(name)))
+"""
+
 # Times each key press until the picture that it caused has been decoded and a frame has begun.
 STOPWATCH = """
 root => {
@@ -141,6 +147,29 @@ class Lab:
         self.page.locator('li.lm-Menu-item[data-command="runmenu:run-all"]').click()
         if wait:
             self.wait_idle(timeout)
+
+    def restart_and_run_all(self, wait: bool = True, timeout: float = 300) -> None:
+        """Restart the kernel and run all cells, as from the menu; `timeout` in seconds."""
+        self.page.get_by_role("menuitem", name="Kernel", exact=True).click()
+        self.page.locator('li.lm-Menu-item[data-command="runmenu:restart-and-run-all"]').click()
+        self.page.locator(".jp-Dialog button.jp-mod-accept").click()
+        self.page.locator(RUNNING).wait_for()
+        if wait:
+            self.wait_idle(timeout)
+
+    def close_and_reopen(self, name: str) -> None:
+        """Save the notebook, close its tab, and open it again from the list of files; its kernel lives on."""
+        self.page.locator(".jp-NotebookPanel").click(position={"x": 5, "y": 5})
+        self.page.keyboard.press("ControlOrMeta+s")
+        self.page.wait_for_function("() => !document.querySelector('.jp-mod-dirty')")
+        self.page.locator(".lm-TabBar-tab.jp-mod-current .lm-TabBar-tabCloseIcon").click()
+        self.page.locator(".jp-NotebookPanel").wait_for(state="detached")
+        self.page.locator(".jp-DirListing-item", has_text=name).dblclick()
+        self.page.wait_for_selector(IDLE, timeout=90_000)
+
+    def demos(self) -> list[str]:
+        """The classes of all demos in the page."""
+        return self.page.evaluate(DEMOS)
 
     def run_cell(self, css_class: str) -> None:
         """Run the one cell again that shows the demo with this class."""
@@ -297,8 +326,9 @@ class Demo:
         handle.focus()
 
     def press_button(self, name: str) -> None:
-        """Press the button with this label."""
-        self.root.locator("button", has_text=name).click()
+        """Press the button with this label, by keyboard."""
+        self.root.locator("button", has_text=name).focus()
+        self.page.keyboard.press("Enter")
 
     def type(self, text: str) -> None:
         """Replace what stands in the text box."""
@@ -323,6 +353,13 @@ class Demo:
             assert time.monotonic() < end, f"waited {timeout} s for {pattern!r}, the demo says {self.words!r}"
             self.page.wait_for_timeout(50)
         return self.words
+
+    def wait_for_rest(self) -> None:
+        """Wait until the words have stayed the same for a moment."""
+        before, now = None, self.words
+        while now != before:
+            self.page.wait_for_timeout(300)
+            before, now = now, self.words
 
     def time_keys(self, keys: list[str]) -> Timing:
         """Press keys one at a time, and measure each until its new pixels; the slider has the keyboard already."""

@@ -13,30 +13,19 @@ ENOUGH = 40  # steps of training, so that the model is no longer random when it 
 pytestmark = pytest.mark.browser
 
 
-def step_of(words):
-    return int(re.search(r"step (\d+) of", words).group(1))
-
-
 def words_of(demo):
     """The buttons of a caption's words."""
     return demo.root.locator(".widget-toggle-buttons button")
 
 
 def test_a_reader_widens_the_beam_and_chooses_a_word_while_a_model_trains(lab, root):
+    from browser import lesson
     from browser.driver import copy_notebook
 
-    copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
+    notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
     lab.open(NOTEBOOK)
-    lab.run_all(wait=False)
-
-    panel = lab.demo("training-panel", timeout=180)
-    panel.wait_for_words("Training: step", timeout=180)
-    while step_of(panel.words) < ENOUGH:
-        lab.page.wait_for_timeout(200)
-    panel.press_button("Stop")
-    assert step_of(panel.wait_for_words("Stopped at step")) >= ENOUGH
-    lab.wait_idle()
-    assert lab.complaints() == []
+    lesson.run_all(lab, 1)
+    lesson.run_all(lab, ENOUGH, again=True)
 
     decode = lab.demo("decode-explorer")
     decode.wait_for_words("^With 5 beams and length penalty 1.0 the model says “.*Word 1, ")
@@ -68,19 +57,12 @@ def test_a_reader_widens_the_beam_and_chooses_a_word_while_a_model_trains(lab, r
         tree.press(key)
         tree.wait_for_words(words)
 
-    lab.run_cell("training-panel")
-    again = lab.demo("training-panel")
-    again.wait_for_words("Training: step")
-    tree = lab.demo("tree-explorer")
-    tree.focus_slider(2)
-    tree.press("End")
-    decode = lab.demo("decode-explorer")
-    words_of(decode).first.click()
-    decode.wait_for_words(" Word 1, “")
-    assert lab.is_running()
-    again = lab.demo("training-panel")
-    again.press_button("Stop")
-    assert step_of(again.wait_for_words("Stopped at step")) >= 1
-    lab.wait_idle(timeout=30)
-    lab.demo("tree-explorer").wait_for_words("^After 1 word the best of 8 beams")
-    assert lab.complaints() == []
+    lesson.walk_all(lab, notebook)
+    with lesson.training(lab):
+        tree = lab.demo("tree-explorer")
+        tree.focus_slider(2)
+        tree.press("End")
+        decode = lab.demo("decode-explorer")
+        words_of(decode).last.click()
+        decode.wait_for_words(rf" Word {words_of(decode).count()}, “")
+    lesson.close_and_reopen(lab, notebook)

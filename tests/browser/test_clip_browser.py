@@ -3,8 +3,6 @@
 One long test, as a reader works: each start of JupyterLab takes longer than all that is done in it.
 """
 
-import re
-
 import pytest
 
 NOTEBOOK = "01_clip.ipynb"
@@ -13,28 +11,14 @@ ENOUGH = 60  # steps of training, so that the model is no longer random when it 
 pytestmark = pytest.mark.browser
 
 
-def step_of(words):
-    return int(re.search(r"step (\d+) of", words).group(1))
-
-
 def test_a_reader_runs_all_stops_searches_and_moves_the_temperature_while_a_model_trains(lab, root):
+    from browser import lesson
     from browser.driver import copy_notebook
 
-    copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=5)
+    notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
     lab.open(NOTEBOOK)
-    lab.run_all(wait=False)
-
-    panel = lab.demo("training-panel", timeout=180)
-    panel.wait_for_words("Training: step", timeout=180)
-    seen = panel.picture
-    panel.wait_for_another_picture(seen)
-    while step_of(panel.words) < ENOUGH:
-        lab.page.wait_for_timeout(200)
-    panel.press_button("Stop")
-    stopped = panel.wait_for_words("Stopped at step")
-    assert ENOUGH <= step_of(stopped) < 900
-    lab.wait_idle()
-    assert lab.complaints() == []
+    lesson.run_all(lab, 1)
+    lesson.run_all(lab, ENOUGH, again=True)
 
     temperature = lab.demo("temperature-explorer")
     temperature.focus_slider()
@@ -56,16 +40,10 @@ def test_a_reader_runs_all_stops_searches_and_moves_the_temperature_while_a_mode
     zero_shot.type("scientist, police officer")
     assert zero_shot.wait_for_words("is taken for (scientist|police officer)") != before
 
-    lab.run_cell("training-panel")
-    again = lab.demo("training-panel")
-    again.wait_for_words("Training: step")
-    temperature = lab.demo("temperature-explorer")
-    temperature.focus_slider()
-    for _ in range(5):
-        temperature.press("ArrowLeft")
-    assert lab.is_running()
-    again = lab.demo("training-panel")
-    again.press_button("Stop")
-    assert step_of(again.wait_for_words("Stopped at step")) >= 1
-    lab.wait_idle(timeout=30)
-    assert lab.complaints() == []
+    lesson.walk_all(lab, notebook)
+    with lesson.training(lab):
+        temperature = lab.demo("temperature-explorer")
+        temperature.focus_slider()
+        for key in ("Home", "ArrowRight", "End", "ArrowLeft", "ArrowLeft"):
+            temperature.press(key)
+    lesson.close_and_reopen(lab, notebook)

@@ -3,25 +3,12 @@
 One long test, as a reader works: each start of JupyterLab takes longer than all that is done in it.
 """
 
-import re
-
 import pytest
 
 NOTEBOOK = "03_retrieval.ipynb"
 ENOUGH = 20  # steps of training, so that the model is no longer random when it is stopped
 
 pytestmark = pytest.mark.browser
-
-
-def step_of(words):
-    return int(re.search(r"step (\d+) of", words).group(1))
-
-
-def choose(demo, label, option):
-    """Choose from the list with this label, and wait for another picture."""
-    before = demo.picture
-    demo.root.get_by_label(label).select_option(option)
-    demo.wait_for_another_picture(before)
 
 
 def search_for(demo, text):
@@ -34,27 +21,20 @@ def search_for(demo, text):
 
 
 def test_a_reader_searches_in_chinese_and_has_a_model_trained_on_demand(lab, root):
+    from browser import lesson
     from browser.driver import copy_notebook
 
-    copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, steps=150, short_steps=3)
+    notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, steps=150, short_steps=2)
     lab.open(NOTEBOOK)
-    lab.run_all(wait=False)
-
-    panel = lab.demo("training-panel", timeout=180)
-    panel.wait_for_words("Training: step", timeout=180)
-    while step_of(panel.words) < ENOUGH:
-        lab.page.wait_for_timeout(200)
-    panel.press_button("Stop")
-    assert ENOUGH <= step_of(panel.wait_for_words("Stopped at step")) < 150
-    lab.wait_idle(timeout=400)
-    assert lab.complaints() == []
+    lesson.run_all(lab, 1)
+    lesson.run_all(lab, ENOUGH, again=True)
 
     search = lab.demo("retrieval-explorer")
     search_for(search, "judge")
     table = search_for(search, "法官")
     assert "Chinese: " in table and "法官" in table
     search_for(search, "juezz")
-    choose(search, "examples in", "Chinese")
+    lesson.choose(search, "examples in", "Chinese")
     search.wait_for_words(r"exactly this name; \w+ comes at place \d+(\.5)? of 400")
     search.focus_slider()
     search.press("ArrowRight")
@@ -79,17 +59,10 @@ def test_a_reader_searches_in_chinese_and_has_a_model_trained_on_demand(lab, roo
     negatives.wait_for_another_picture(before)
     negatives.wait_for_words("Recall at 1 is")
 
-    lab.run_cell("training-panel")
-    again = lab.demo("training-panel")
-    again.wait_for_words("Training: step")
-    search = lab.demo("retrieval-explorer")
-    search_for(search, "警察")
-    names = lab.demo("names-explorer")
-    names.focus_slider()
-    names.press("ArrowRight")
-    assert lab.is_running()
-    again = lab.demo("training-panel")
-    again.press_button("Stop")
-    assert step_of(again.wait_for_words("Stopped at step")) >= 1
-    lab.wait_idle(timeout=30)
-    assert lab.complaints() == []
+    lesson.walk_all(lab, notebook)
+    with lesson.training(lab):
+        search_for(lab.demo("retrieval-explorer"), "警察")
+        names = lab.demo("names-explorer")
+        names.focus_slider()
+        names.press("Home")
+    lesson.close_and_reopen(lab, notebook)
