@@ -133,7 +133,7 @@ def grams_of(text: str) -> list[str]:
     return [gram for word in words for gram in _grams_of_word(word)] + pairs
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _grams_of_word(word: str) -> tuple[str, ...]:
     lengths = range(SHORTEST, LONGEST + 1)
     grams = [word[i : i + n] for n in lengths for i in range(len(word) - n + 1)]
