@@ -169,6 +169,11 @@ def test_show_refuses_an_empty_alt_text(alt):
         plots.show(plots.plot_bars({"a": 0.5}), alt)
 
 
+def test_no_pictures_are_refused():
+    with pytest.raises(ValueError, match="plots.plot_pictures: expected one picture or more, got none"):
+        plots.plot_pictures(pictures(3)[:0], [])
+
+
 @pytest.mark.parametrize(
     "call",
     [

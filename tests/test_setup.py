@@ -58,8 +58,8 @@ def pip_calls(project):
 def test_help_is_the_default_and_names_every_target(project, root):
     code, said = make(project)
     targets = (root / "Makefile").read_text().split(".PHONY: help ")[1].splitlines()[0].split()
-    assert code == 0 and len(targets) == 5
-    assert all(f"make {target} " in said for target in targets)
+    assert code == 0 and "test" in targets
+    assert [line.split()[1] for line in said.splitlines()] == targets
 
 
 def test_lab_sets_up_once(project):

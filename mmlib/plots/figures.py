@@ -35,6 +35,8 @@ def plot_pictures(
     pictures: UInt8[Array, "n 3 h w"], captions: Sequence[str], columns: int = 6, lines: int = 3
 ) -> Figure:
     """Pictures in rows, each over its caption; a caption of more lines than this is cut with an ellipsis."""
+    if not len(pictures):
+        refuse("plots.plot_pictures", "one picture or more", "none")
     _same_length("plots.plot_pictures", "captions", captions, len(pictures))
     columns = min(columns, len(pictures))
     cell, side = WIDTH / columns, min(WIDTH / columns - 24, 120)

@@ -163,9 +163,9 @@ class FusionExplorer(VBox):
         """The picture and the wave with their noise: the same noise each time, only more or less of it."""
         seen, wave = self.pictures[self._picture()][None], self.waves[self._clip()][None]
         with lock, torch.random.fork_rng(devices=[]):  # a training must not find other random numbers
-            torch.manual_seed(self._picture())
+            torch.default_generator.manual_seed(self._picture())
             seen = self.spoil[0](seen, self.picture_noise.value, self.picture_kind.value)
-            torch.manual_seed(self._clip())
+            torch.default_generator.manual_seed(self._clip())
             wave = self.spoil[1](wave, self.sound_noise.value, self.sound_kind.value)
         return None if self.blindfold.value else seen, None if self.mute.value else wave
 

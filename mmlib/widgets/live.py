@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from mmlib.plots import PALETTE
+from mmlib.widgets.lettering import Canvas
 from mmlib.widgets.png import encode_png
 
 LABEL = {"description_width": "initial"}  # a label is as wide as its words
@@ -35,6 +36,7 @@ class Live:
         width, height = (int(side) for side in figure.bbox.size)
         fixed = Layout(width=f"{width}px", max_width="100%", height="auto", margin="4px 0")
         self.figure, self.moving = figure, list(moving)
+        Canvas(figure)
         self.image = Image(format="png", width=width, height=height, layout=fixed)
         self.words = HTML(layout=Layout(max_width=f"{width}px", min_height="44px"))
         self.lock = threading.RLock()

@@ -33,12 +33,18 @@ CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1
 SERVER_FLAGS = (
     "--no-browser --allow-root --ip=127.0.0.1 --IdentityProvider.token= --ServerApp.password= "
     "--ServerApp.disable_check_xsrf=True --ServerApp.port_retries=0 --LabApp.news_url=None "
+    "--LabApp.expose_app_in_browser=True "
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate "
     "--ServerApp.kernel_websocket_connection_class=mmlib.server.PromptConnection"  # as `make lab` does
 ).split()
 RUNNING = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
-ERROR_OUTPUT = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
+# Asks the notebook: in the page, outputs out of sight are not written yet. A warning is as unwelcome as an error.
+COMPLAINTS = """
+() => [...jupyterapp.shell.currentWidget.content.model.cells].flatMap(cell => (cell.toJSON().outputs ?? [])
+  .filter(output => output.output_type === "error" || output.name === "stderr")
+  .map(output => `[${cell.executionCount}]: ${[output.text ?? output.traceback].flat().join("\\n")}`))
+"""
 
 # A demo is a box around a line that speaks up; all classes but its own are those of the front end.
 DEMOS = """
@@ -201,7 +207,7 @@ class Lab:
 
     def complaints(self) -> list[str]:
         """Errors in cells, in the page, in the browser's console and in the server's log."""
-        outputs = [f"cell: {text}" for text in self.page.locator(ERROR_OUTPUT).all_inner_texts()]
+        outputs = [f"cell {text}" for text in self.page.evaluate(COMPLAINTS)]
         log = re.findall(r"(?m)^\[[EC] .*|^Traceback.*|^\w*Error: .*", self.log_path.read_text())
         return [*outputs, *self._heard, *(f"server: {line}" for line in log)]
 

@@ -72,7 +72,9 @@ def training(lab: Lab) -> Iterator[None]:
 
 def close_and_reopen(lab: Lab, notebook: Path) -> None:
     """Close the notebook and open it again: each demo shows what it showed, and answers, since the kernel lives on."""
-    shown = {name: lab.demo(name).words for name in lab.demos()}
+    for name in lab.demos():
+        lab.demo(name).wait_for_rest()
+    shown = {name: lab.demo(name).wait_for_words(".") for name in lab.demos()}
     lab.close_and_reopen(notebook.name)
     for name, words in shown.items():
         demo = lab.demo(name)
