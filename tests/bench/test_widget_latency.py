@@ -1,13 +1,14 @@
 """From a key press to new pixels in the browser: the main control of every demo, in its notebook, beside `interact`.
 
-`interact` draws the figure of the first demo from new at each move. Both run in one page of one JupyterLab, so that
-their ratio says something on any machine.
+`interact` draws the figure of the first demo from new at each move. It runs at the end of each notebook, in the same
+page of the same JupyterLab, so that the ratio to it says something on any machine.
 """
 
 import nbformat
 import pytest
 
 RATIO = 0.7  # of the median of `interact`
+USUAL = 230  # milliseconds, the median of `interact` on the machine for which the limits below were chosen
 PRESSES = 30
 PARAMETERS = {  # short trainings: a demo is no slower for a model that knows little
     "01_clip": {"steps": 20, "short_steps": 2},
@@ -19,7 +20,8 @@ PARAMETERS = {  # short trainings: a demo is no slower for a model that knows li
 TEXT, SLIDER = "input[type=text]", ".noUi-handle"
 FORTH, LETTER = ("ArrowRight", "ArrowLeft"), ("s", "Backspace")
 # Demo -> what is moved, where, two keys, and the most that the median and 90 % of the presses may take: milliseconds
-# in which a reader still sees a picture that follows the key. `training-panel` has nothing to move: it draws by itself.
+# in which a reader still sees a picture that follows the key. Where `interact` takes longer than usual, the machine is
+# slower, and they may take longer by as much. `training-panel` has nothing to move: it draws by itself.
 MAIN = {
     "temperature-explorer": ("temperature", SLIDER, FORTH, (60, 90)),
     "search-explorer": ("a letter of a search", TEXT, LETTER, (150, 250)),
@@ -36,18 +38,18 @@ MAIN = {
 }
 
 INTERACT = """
+def draw_anew(temperature):
+    figure = plt.figure(figsize=(8.6, Drawing.height(12) / 100), dpi=100)
+    Drawing(figure, torch.zeros(12, 3, 32, 32, dtype=torch.uint8), ["name"] * 12, 0.05).update(SIM, temperature, 0)
+    plt.show()
+
 import matplotlib.pyplot as plt
+import torch
 from ipywidgets import FloatLogSlider, interactive
 from mmlib.widgets.temperature import Drawing
 
-def draw(temperature):
-    figure = plt.figure(figsize=(8.6, Drawing.height(12) / 100), dpi=100)
-    Drawing(figure, twelve.image, first_names, learned).update(sim, temperature, 0)
-    plt.show()
-
-learned = temperature
-sim = (image_emb @ text_emb.T).double()
-plain = interactive(draw, temperature=FloatLogSlider(value=learned, min=-2.3, max=0, step=0.04))
+SIM = torch.rand(12, 12, dtype=torch.float64)
+plain = interactive(draw_anew, temperature=FloatLogSlider(value=0.05, min=-2.3, max=0, step=0.04))
 plain.add_class("plain-interact")
 plain
 """
@@ -62,27 +64,25 @@ def test_new_pixels_soon_after_a_key_press(chromium, root, tmp_path, reacts, nam
     folder = tmp_path / "notebooks"
     folder.mkdir()
     path = copy_notebook(root / "notebooks" / f"{name}.ipynb", folder, **PARAMETERS[name])
-    first = name == next(iter(PARAMETERS))
-    if first:
-        add_cell(path, INTERACT, after="TemperatureExplorer(")
+    add_cell(path, INTERACT)
     with Lab(chromium, folder) as lab:
         lab.open(path.name)
         lab.run_all()
+        assert lab.complaints() == []
         took = {}
         for demo in lab.demos():
             if demo != "training-panel":
                 what, place, keys, _ = MAIN[demo]
                 took[demo] = time_keys(lab.demo(demo), place, keys)
                 reacts(f"{name[:2].lstrip('0')}. `{demo}`", what, took[demo])
-        if first:
-            plain = time_keys(lab.demo("plain-interact"), SLIDER, FORTH)
-            reacts("the first of these as `interact`", "temperature", plain)
+        plain = time_keys(lab.demo("plain-interact"), SLIDER, FORTH)
+        reacts(f"{name[:2].lstrip('0')}. one as `interact`", "temperature", plain)
         assert lab.complaints() == []
+    slower = max(1.0, plain.median / USUAL)
     for demo, timing in took.items():
-        most = MAIN[demo][-1]
-        assert timing.median <= most[0] and timing.nine_in_ten <= most[1], (demo, timing)
-    if first:
-        assert took["temperature-explorer"].median <= RATIO * plain.median
+        most = [slower * limit for limit in MAIN[demo][-1]]
+        assert timing.median <= most[0] and timing.nine_in_ten <= most[1], (demo, timing, most)
+        assert timing.median <= RATIO * plain.median, (demo, timing, plain)
 
 
 def test_every_demo_is_timed(root):
@@ -92,10 +92,9 @@ def test_every_demo_is_timed(root):
     assert set().union(*map(demos_of, paths)) == {*MAIN, PANEL} and [*PARAMETERS] == [path.stem for path in paths]
 
 
-def add_cell(path, code, after):
+def add_cell(path, code):
     notebook = nbformat.read(path, as_version=4)
-    place = next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code" and after in cell.source)
-    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(code.strip()))
+    notebook.cells.append(nbformat.v4.new_code_cell(code.strip()))
     nbformat.write(notebook, path)
 
 
