@@ -13,7 +13,7 @@ PRESSES = 30
 PARAMETERS = {  # short trainings: a demo is no slower for a model that knows little
     "01_clip": {"steps": 20, "short_steps": 2},
     "02_timesformer": {"steps": 20, "short_steps": 2},
-    "03_retrieval": {"steps": 20, "short_steps": 2},
+    "03_retrieval": {"steps": 20, "other_steps": 2, "short_steps": 2},
     "04_captioning": {"steps": 40, "short_steps": 2},
     "05_audio_visual_fusion": {"steps": 20, "fusion_steps": 20, "short_steps": 2},
 }

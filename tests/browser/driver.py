@@ -37,6 +37,8 @@ SERVER_FLAGS = (
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate "
     "--ServerApp.kernel_websocket_connection_class=mmlib.server.PromptConnection"  # as `make lab` does
 ).split()
+# The last words of a kernel that is restarted while a cell runs.
+LAST_WORDS = re.compile(r"(?s)\[IPKernelApp\] ERROR(?:(?!\[IPKernelApp\]).)*?ZMQError: Socket operation on non-socket")
 RUNNING = '.jp-Notebook-ExecutionIndicator[data-status="busy"]'
 IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 # Asks the notebook: in the page, outputs out of sight are not written yet. A warning is as unwelcome as an error.
@@ -208,7 +210,8 @@ class Lab:
     def complaints(self) -> list[str]:
         """Errors in cells, in the page, in the browser's console and in the server's log."""
         outputs = [f"cell {text}" for text in self.page.evaluate(COMPLAINTS)]
-        log = re.findall(r"(?m)^\[[EC] .*|^Traceback.*|^\w*Error: .*", self.log_path.read_text())
+        said = LAST_WORDS.sub("", self.log_path.read_text())
+        log = re.findall(r"(?m)^\[[EC] .*|^Traceback.*|^\w*Error: .*", said)
         return [*outputs, *self._heard, *(f"server: {line}" for line in log)]
 
     def screenshot(self, path: Path) -> None:

@@ -34,9 +34,14 @@ def choose(demo: Demo, label: str, option: str) -> None:
     demo.wait_for_another_picture(before)
 
 
-def run_all(lab: Lab, enough: int, again: bool = False) -> None:
-    """Run all cells, and stop the training after so many steps; `again` in a kernel that is started anew."""
-    (lab.restart_and_run_all if again else lab.run_all)(wait=False)
+def run_all(lab: Lab, enough: int) -> None:
+    """Run all cells, restart the kernel in mid-training, run all again, and stop the training after so many steps."""
+    lab.run_all(wait=False)
+    panel = lab.demo(PANEL, timeout=180)
+    panel.wait_for_words("Training: step", timeout=180)
+    before = panel.root.element_handle()
+    lab.restart_and_run_all(wait=False)
+    lab.page.wait_for_function("panel => !panel.isConnected", arg=before, timeout=180_000)
     panel = lab.demo(PANEL, timeout=180)
     panel.wait_for_words("Training: step", timeout=180)
     while step_of(panel.words) < enough:

@@ -24,8 +24,7 @@ def test_a_reader_widens_the_beam_and_chooses_a_word_while_a_model_trains(lab, r
 
     notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
     lab.open(NOTEBOOK)
-    lesson.run_all(lab, 1)
-    lesson.run_all(lab, ENOUGH, again=True)
+    lesson.run_all(lab, ENOUGH)
 
     decode = lab.demo("decode-explorer")
     decode.wait_for_words("^With 5 beams and length penalty 1.0 the model says “.*Word 1, ")

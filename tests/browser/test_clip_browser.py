@@ -17,8 +17,7 @@ def test_a_reader_runs_all_stops_searches_and_moves_the_temperature_while_a_mode
 
     notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
     lab.open(NOTEBOOK)
-    lesson.run_all(lab, 1)
-    lesson.run_all(lab, ENOUGH, again=True)
+    lesson.run_all(lab, ENOUGH)
 
     temperature = lab.demo("temperature-explorer")
     temperature.focus_slider()

@@ -29,8 +29,7 @@ def test_a_reader_changes_the_fusion_mutes_the_sound_and_sees_weights_move_while
 
     notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, fusion_steps=20, short_steps=2)
     lab.open(NOTEBOOK)
-    lesson.run_all(lab, 1)
-    lesson.run_all(lab, ENOUGH, again=True)
+    lesson.run_all(lab, ENOUGH)
 
     fusion = lab.demo("fusion-explorer")
     fusion.wait_for_words("“attention” sees a 0 .*hears “0”.* Weight on the sound 0")

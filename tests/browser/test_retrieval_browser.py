@@ -24,10 +24,9 @@ def test_a_reader_searches_in_chinese_and_has_a_model_trained_on_demand(lab, roo
     from browser import lesson
     from browser.driver import copy_notebook
 
-    notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, steps=150, short_steps=2)
+    notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, other_steps=2, short_steps=2)
     lab.open(NOTEBOOK)
-    lesson.run_all(lab, 1)
-    lesson.run_all(lab, ENOUGH, again=True)
+    lesson.run_all(lab, ENOUGH)
 
     search = lab.demo("retrieval-explorer")
     search_for(search, "judge")

@@ -17,8 +17,7 @@ def test_a_reader_takes_frames_away_and_changes_their_order_while_a_model_trains
 
     notebook = copy_notebook(root / "notebooks" / NOTEBOOK, lab.folder, short_steps=2)
     lab.open(NOTEBOOK)
-    lesson.run_all(lab, 1)
-    lesson.run_all(lab, ENOUGH, again=True)
+    lesson.run_all(lab, ENOUGH)
 
     frames = lab.demo("frame-count-explorer")
     frames.wait_for_words("^With 16 frames a clip of “right” is called")
