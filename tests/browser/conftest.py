@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("browser.lesson", "browser.walker")  # so that their assertions tell what they found
+
 
 @pytest.fixture
 def lab(chromium, tmp_path):
