@@ -66,7 +66,7 @@ def test_each_mistake_of_the_catalogue_is_told_from_all_others(check):
 def test_two_mistakes_at_once_never_blame_a_third(check):
     reference, mistakes = CHECKS[check]
     pairs = list(candidates(mistakes))
-    for pair in pairs[:: 1 + len(pairs) // 20]:  # all of them, or some of very many
+    for pair in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
         outcome = check(lambda *arguments, turned=pair.knobs: reference(*arguments, **turned))
         assert not outcome.passed
         blamed = [mistake.says for mistake in mistakes if mistake.says in outcome.diagnosis]

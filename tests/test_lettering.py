@@ -70,7 +70,7 @@ def test_lines_measure_as_matplotlib_measures_them(line, size):
 KINDS = lettering.Lettering, RendererAgg
 
 
-def test_a_word_is_set_once_in_each_style(monkeypatch):
+def test_a_word_is_set_once_in_each_style():
     lettering._measure.cache_clear()
     lettering._pixels.cache_clear()
     page(lettering.Canvas)

@@ -1,4 +1,4 @@
-"""A canvas that keeps the pixels of each word: to set the type anew takes fifty times as long as to copy them."""
+"""A canvas that keeps the pixels of each word: to set the type anew takes many times as long as to copy them."""
 
 from functools import lru_cache
 

@@ -1,7 +1,7 @@
 """The tables of `make bench`: each test that holds us against a peer, or a demo against a clock, adds a row.
 
 With BENCH_README set to a README the tables are also written there, each between the markers of its name, such as
-`<!-- bench -->` and `<!-- /bench -->`, unless one of its own timings failed or a peer of it is missing.
+`<!-- bench -->` and `<!-- /bench -->`, unless a timing failed or a peer is missing.
 """
 
 import datetime
@@ -18,8 +18,7 @@ HEADS = {  # of each table
     "bench": "| what | here | there | ratio | held against |\n|---|---|---|---|---|",
     "latency": "| demo | what is moved | median | 90 % are within |\n|---|---|---|---|",
 }
-TABLES = {"compare": "bench", "reacts": "latency"}  # fixture -> the table to which it adds
-ROWS, INCOMPLETE = pytest.StashKey(), pytest.StashKey()
+ROWS = pytest.StashKey()
 
 
 @pytest.fixture
@@ -89,15 +88,6 @@ def machine():
     )
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    report = yield
-    if not report.passed:
-        lacking = item.config.stash.setdefault(INCOMPLETE, set())
-        lacking.update(table for fixture, table in TABLES.items() if fixture in item.fixturenames)
-    return report
-
-
 def pytest_terminal_summary(terminalreporter, exitstatus, config):
     date = datetime.date.today().isoformat()
     start = f"Measured on {date}, mmlib {version('mmlib')} on {machine()}."
@@ -106,14 +96,15 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
     for table in tables.values():
         terminalreporter.write_line(f"\n{table}")
     readme = os.environ.get("BENCH_README")
-    if not readme:
+    if not (readme and tables):
+        return
+    if exitstatus != 0 or terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line(
+            f"Not written into {readme}: a timing failed, or something to compare with is missing."
+        )
         return
     from mmlib.results import renew_table
 
     for name, table in tables.items():
-        if name in config.stash.get(INCOMPLETE, ()):
-            why = "a timing of it failed, or something to compare with is missing"
-            terminalreporter.write_line(f"The table {name!r} is not written into {readme}: {why}.")
-        else:
-            renew_table(readme, table, name)
-            terminalreporter.write_line(f"The table {name!r} is written into {readme}.")
+        renew_table(readme, table, name)
+    terminalreporter.write_line(f"Written into {readme}.")
