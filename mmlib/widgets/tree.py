@@ -135,7 +135,6 @@ class TreeExplorer(VBox):
         self._filling = True
         try:
             self.step.max = state["steps"]
-            self.step.send_state("max")  # again even if it is the same: a slider that missed it would offer too much
             self.step.value = state["step"]
         finally:
             self._filling = False
