@@ -476,9 +476,28 @@ def test_the_slider_ends_where_the_search_ends():
     demo = tree()
     demo.width.value = 1
     assert (demo.step.min, demo.step.max, demo.step.value) == (1, 3, 3)
+    assert demo.children[0].children == (demo.picture, demo.step)
     for asked, given in ((0, 1), (-4, 1), (99, 3)):
         demo.step.value = asked
         assert demo.step.value == demo.state()["step"] == given and "Error" not in demo.live.words.value
+
+
+def test_a_search_that_ends_elsewhere_brings_another_slider():
+    """A slider in a browser keeps its first end for its End key, so the end of a slider never moves."""
+    model = Chain()
+    demo = tree(model)
+    first = demo.step
+    demo.step.value = 2
+    with torch.no_grad():
+        model.table[:, STOP] = -1e4
+    demo.picture.value = 1
+    last = TOKENIZER.positions - 1
+    assert demo.step is not first and (demo.step.max, demo.step.value, demo.state()["steps"]) == (last, 2, last)
+    assert first.max != last and first.comm is None and demo.step.layout is first.layout  # nothing is left behind
+    assert demo.children[0].children == (demo.picture, demo.step)
+    before = demo.live.image.value
+    demo.step.value = last
+    assert demo.live.image.value != before and f"After {last} words" in demo.live.words.value
 
 
 # ---------------------------------------------------------------- both

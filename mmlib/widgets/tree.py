@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from ipywidgets import FloatSlider, HBox, IntSlider, Layout, VBox
+from ipywidgets import FloatSlider, HBox, IntSlider, Layout, VBox, Widget
 from jaxtyping import UInt8
 from matplotlib.collections import LineCollection
 from torch import Tensor, nn
@@ -41,18 +41,15 @@ class TreeExplorer(VBox):
     ):
         self.picker = CaptionPicker("TreeExplorer", model, tokenizer, pictures, references)
         self.picture, self.width = self.picker.picture, width_slider()
-        layout = Layout(width="270px")
         self.alpha = FloatSlider(
-            1.0, min=0.0, max=2.0, step=0.1, description="length penalty", style=LABEL, layout=layout
+            1.0, min=0.0, max=2.0, step=0.1, description="length penalty", style=LABEL, layout=Layout(width="270px")
         )
         most = tokenizer.positions - 1
+        layout = Layout(width="270px")
         self.step = IntSlider(most, min=1, max=most, description="words so far", style=LABEL, layout=layout)
-        self._filling = False  # while the slider is given another end
         self._draw_empty()
         controls = self.picture, self.step, self.width, self.alpha
-        answer_while_cells_run(*controls)
-        for control in controls:
-            control.observe(self._changed, "value")
+        self._listen_to(*controls)
         rows = [HBox(some, layout=ROW_OF_CONTROLS) for some in (controls[:2], controls[2:])]
         super().__init__([*rows, self.live.image, self.live.words])
         self.add_class("tree-explorer")
@@ -96,10 +93,18 @@ class TreeExplorer(VBox):
             if math.isfinite(score)
         ]
 
-    def _changed(self, change: dict) -> None:
-        with self.live.lock:  # so that whoever fills has done with it, unless it is this very thread
-            if not self._filling:
-                self.live.refresh(self._update)
+    def _listen_to(self, *controls: Widget) -> None:
+        answer_while_cells_run(*controls)
+        for control in controls:
+            control.observe(lambda change: self.live.refresh(self._update), "value")
+
+    def _end_steps_at(self, most: int, value: int) -> None:
+        """Put a slider with this end in place of the one before, whose End key would go to its old end all the same."""
+        old = self.step
+        self.step = IntSlider(value, min=1, max=most, description=old.description, style=old.style, layout=old.layout)
+        self._listen_to(self.step)
+        self.children[0].children = self.picture, self.step
+        old.close()
 
     def _draw_empty(self) -> None:
         top, height = 34, ROW * WIDEST
@@ -132,12 +137,8 @@ class TreeExplorer(VBox):
             self.live.draw()
             raise
         show_all(self.live.moving, True)
-        self._filling = True
-        try:
-            self.step.max = state["steps"]
-            self.step.value = state["step"]
-        finally:
-            self._filling = False
+        if state["steps"] != self.step.max:
+            self._end_steps_at(state["steps"], state["step"])
         self.look.show(self.picker.pictures[state["picture"]], None)
         columns = min(state["steps"], COLUMNS)
         hidden = max(0, state["step"] - columns)
