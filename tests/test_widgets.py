@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import threading
 
 import numpy as np
@@ -174,6 +175,17 @@ def test_temperature_refuses_other_numbers_of_pairs(n):
 def test_temperature_refuses_a_learned_temperature_that_is_none(learned):
     with pytest.raises(ValueError, match="TemperatureExplorer: expected learned above 0"):
         temperature(learned)
+
+
+def test_the_words_tell_neighbouring_temperatures_apart():
+    """Also where one candidate takes all, and nothing else moves."""
+    demo = temperature()[0]
+    coldest, step = demo.temperature.min, demo.temperature.step
+    told = []
+    for n in range(10):
+        demo.temperature.value = 10 ** (coldest + n * step)
+        told.append(re.search(r"Temperature (\S+)\. ", demo.live.words.value)[1])
+    assert len(set(told)) == 10 and told[0] == "0.00500"
 
 
 def test_a_callback_waits_for_the_drawing_in_progress():

@@ -60,7 +60,7 @@ class TemperatureExplorer(VBox):
             max=math.log10(HOTTEST),
             step=_step_that_meets(learned),
             description="temperature",
-            readout_format=".3f",
+            readout_format=".3g",
             style=LABEL,
             layout=Layout(width="370px"),
         )
@@ -101,7 +101,7 @@ class TemperatureExplorer(VBox):
         self.drawing.update(self.sim, state["temperature"], state["picture"])
         name, hardest = (self.names[state[key]] for key in ("picture", "hardest"))
         return (
-            f"Temperature {state['temperature']:.3f}. “{name}” gets its own name with probability "
+            f"Temperature {state['temperature']:#.3g}. “{name}” gets its own name with probability "
             f"{state['probabilities'][state['picture']]:.2f}. Entropy {state['entropy']:.2f} nats: as if "
             f"{state['candidates']:.1f} of {len(self.names)} names were left. The hardest wrong name, “{hardest}”, "
             f"takes {state['hardest_weight']:.0%} of the push on all wrong names."
