@@ -15,6 +15,8 @@ from torch import Tensor
 
 from mmlib.check import check_positive, refuse
 
+ROWS = 256  # whose scores of all words stay in a processor's cache
+
 
 class Captions(NamedTuple):
     """One caption a picture."""
@@ -209,12 +211,11 @@ def _continuations(
     logits: Float[Tensor, "rows v"], done: Bool[Tensor, "b k"], width: int, pad_id: int
 ) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k w"]]:
     """The likeliest next words of each beam, as many as could be kept; a finished one only pads, for free."""
-    log_probs, choice = logits.log_softmax(dim=1).topk(width)
-    log_probs, choice = (rearrange(x, "(b k) w -> b k w", b=len(done)) for x in (log_probs, choice))
+    parts = zip(*(part.log_softmax(dim=1).topk(width) for part in logits.split(ROWS)), strict=True)
+    log_probs, choice = (rearrange(torch.cat(x), "(b k) w -> b k w", b=len(done)) for x in parts)
     only = torch.full((width,), -torch.inf, device=logits.device)
     only[0] = 0
-    finished = done[..., None]
-    return torch.where(finished, only, log_probs), choice.masked_fill(finished, pad_id)
+    return torch.where(done[..., None], only, log_probs), choice.masked_fill(done[..., None], pad_id)
 
 
 def _whole(part: Beams, going: Int[Tensor, " p"], b: int, tree: list[Beams], pad_id: int) -> Beams:

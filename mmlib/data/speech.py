@@ -8,6 +8,8 @@ import hashlib
 import re
 import struct
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -90,16 +92,26 @@ def make_speech(clips: int = 6700, seed: int = 0) -> Speech:
 
 def _synthesise(plan: list[list[int]]) -> UInt8[np.ndarray, "n bytes"]:
     clips = np.empty((len(plan), RATE), dtype=np.int16)
+
+    def cut(spoken: tuple[list[int], Float[Tensor, "b n"]]) -> None:
+        places, wave = spoken
+        clips[places] = (to_clips(wave, ESPEAK_RATE) * _FULL).round().clamp(-(2**15), 2**15 - 1).numpy()
+
+    with ThreadPoolExecutor(max_workers=1) as beside:  # cuts some while the next are spoken
+        list(beside.map(cut, _speak_in_turn(plan)))
+    return clips.view(np.uint8)
+
+
+def _speak_in_turn(plan: list[list[int]]) -> Iterator[tuple[list[int], Float[Tensor, "b n"]]]:
     order = sorted(range(len(plan)), key=lambda i: plan[i][:2])  # to change the voice takes longer than to speak
     for start in range(0, len(plan), 250):
-        some = order[start : start + 250]
-        wave = torch.zeros(len(some), 73 * ESPEAK_RATE // 50)  # with the edges of to_clips, 1.5 s: quick to transform
-        for row, i in zip(wave, some, strict=True):
+        places = order[start : start + 250]
+        wave = torch.zeros(len(places), 73 * ESPEAK_RATE // 50)  # with the edges of to_clips, 1.5 s: quick to transform
+        for row, i in zip(wave, places, strict=True):
             speaker, accent, rate, pitch, digit = plan[i]
             (sound,) = speak([str(digit)], f"{ACCENTS[accent]}+{VOICES[speaker]}", rate, pitch)
             row[: len(sound)] = torch.from_numpy(sound)[: len(row)]
-        clips[some] = (to_clips(wave, ESPEAK_RATE) * _FULL).round().clamp(-(2**15), 2**15 - 1).numpy()
-    return clips.view(np.uint8)
+        yield places, wave
 
 
 def load_recordings(folder: str | Path) -> Speech:
