@@ -1,5 +1,6 @@
 """What must be fast in notebook 4: decoding 400 pictures, and beam search of a batch against one picture at a time."""
 
+import statistics
 import time
 from functools import partial
 
@@ -52,10 +53,12 @@ def test_beam_search_of_400_pictures(captioner, capsys):
 def test_a_batch_against_one_picture_at_a_time(captioner, capsys):
     model, image, tokenizer = captioner
     search = partial(beam_search, model, tokenizer=tokenizer, width=5)
-    both = []
-    for _ in range(4):  # in turn, so that both meet the same weather
-        both.append((fastest(lambda: search(image), 10), fastest(lambda: [search(one) for one in image.split(1)], 1)))
-    together, apart = map(min, zip(*both, strict=True))
+    ratios = []
+    for _ in range(5):  # one after the other, so that both meet the same weather
+        together = fastest(lambda: search(image), 10)
+        apart = fastest(lambda: [search(one) for one in image.split(1)], 1)
+        ratios.append(apart / together)
+    ratio = statistics.median(ratios)
     with capsys.disabled():
-        print(f"\nbeams of 5: {apart:.2f} s one picture at a time, {together:.2f} s together: {apart / together:.1f} x")
-    assert apart / together >= BATCH_SPEEDUP
+        print(f"\nbeams of 5: {apart:.2f} s one picture at a time, {together:.2f} s together; {ratio:.1f} x")
+    assert ratio >= BATCH_SPEEDUP
