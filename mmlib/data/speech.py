@@ -86,26 +86,29 @@ def make_speech(clips: int = 6700, seed: int = 0) -> Speech:
     stamp = f"{VOICES} {ACCENTS} {version('espeakng-loader')}".encode() + plan.numpy().tobytes()
     name = f"spoken-{hashlib.sha256(stamp).hexdigest()[:16]}.bin"
     bytes_of_clips = cached_array(name, (clips, 2 * RATE), lambda: _synthesise(plan.tolist()))
-    wave = torch.from_numpy(bytes_of_clips.view(np.int16)).float() / _FULL
+    wave = torch.from_numpy(bytes_of_clips.view(np.int16)).float().div_(_FULL)
     return Speech(wave, digit, speaker, VOICES)
 
 
 def _synthesise(plan: list[list[int]]) -> UInt8[np.ndarray, "n bytes"]:
     clips = np.empty((len(plan), RATE), dtype=np.int16)
 
-    def cut(spoken: tuple[list[int], Float[Tensor, "b n"]]) -> None:
-        places, wave = spoken
+    def cut(places: list[int], wave: Float[Tensor, "b n"]) -> None:
         clips[places] = (to_clips(wave, ESPEAK_RATE) * _FULL).round().clamp(-(2**15), 2**15 - 1).numpy()
 
     with ThreadPoolExecutor(max_workers=1) as beside:  # cuts some while the next are spoken
-        list(beside.map(cut, _speak_in_turn(plan)))
+        cutting = beside.submit(lambda: None)
+        for places, wave in _speak_in_turn(plan):
+            cutting.result()  # so that no sounds pile up
+            cutting = beside.submit(cut, places, wave)
+        cutting.result()
     return clips.view(np.uint8)
 
 
 def _speak_in_turn(plan: list[list[int]]) -> Iterator[tuple[list[int], Float[Tensor, "b n"]]]:
     order = sorted(range(len(plan)), key=lambda i: plan[i][:2])  # to change the voice takes longer than to speak
-    for start in range(0, len(plan), 250):
-        places = order[start : start + 250]
+    for start in range(0, len(plan), 50):
+        places = order[start : start + 50]
         wave = torch.zeros(len(places), 73 * ESPEAK_RATE // 50)  # with the edges of to_clips, 1.5 s: quick to transform
         for row, i in zip(wave, places, strict=True):
             speaker, accent, rate, pitch, digit = plan[i]
