@@ -142,16 +142,20 @@ def test_attention_outlines_the_fewest_patches_that_hold_half_of_the_weight():
     assert np.array_equal(plots.half_of_weight(np.array([[0.6, 0.2], [0.1, 0.1]])), [[1, 0], [0, 0]])
 
 
-@pytest.mark.parametrize("lines", [1, 2, 3])
+@pytest.mark.parametrize("lines, weight", [(1, "normal"), (1, "bold"), (2, "normal"), (3, "bold")])
 @pytest.mark.parametrize("text", [LONG, "W" * 300, "a\n b\t c", "ab " * 4000, "日本語 café", ""])
-def test_fit_keeps_lines_within_their_width(text, lines):
-    fitted = plots.fit(text, 120, lines)
+def test_fit_keeps_lines_within_their_width(text, lines, weight):
+    fitted = plots.fit(text, 120, lines, weight)
     assert fitted.count("\n") < lines
-    assert all(plots.style._width(line) <= 120 for line in fitted.split("\n"))
+    assert all(plots.style._width(line, weight) <= 120 for line in fitted.split("\n"))
     if len(text) < 12 and "\n" not in text:
         assert fitted == text.replace("日本語", "□□□")
     elif len(text) > 100:
         assert fitted.endswith("…")
+
+
+def test_bold_letters_need_more_room():
+    assert plots.style._width(LONG, "bold") > 1.05 * plots.style._width(LONG, "normal")
 
 
 def test_show_gives_a_png_with_its_alt_text(monkeypatch):

@@ -123,7 +123,7 @@ def plot_grids(
         _same_length("plots.plot_grids", "row labels", rows, values.shape[0])
         _same_length("plots.plot_grids", "column labels", columns, values.shape[1])
         axes = place(figure, left + (side + gap) * (n % across), top + block * (n // across), side, side)
-        axes.set_title(fit(title, side), loc="left", **type_style(weight="bold"))
+        axes.set_title(fit(title, side, weight="bold"), loc="left", **type_style(weight="bold"))
         image = matrix_in(axes, values, limits)
         for (row, column), value in np.ndenumerate(values):
             text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1.0"

@@ -103,7 +103,7 @@ def landmark_in(axes, value: Number, label: str) -> None:
     axes.axhline(value, label=label, color=PALETTE["ink"], linestyle=(0, (2, 2)), linewidth=1.2)
 
 
-def name_the_ends(axes, pixels: Number = 180) -> None:
+def name_the_ends(axes, pixels: Number = 190) -> None:
     """Write the name of each line of the axes at its right end, moved apart where two would touch."""
     axes.autoscale_view()  # matplotlib puts it off until it draws, and the ends are where the limits put them
     box = axes.get_window_extent()
@@ -113,36 +113,40 @@ def name_the_ends(axes, pixels: Number = 180) -> None:
     for line in sorted(named, key=heights.get, reverse=True):
         ceiling = min(heights[line], ceiling - LINE_HEIGHT)
         style = type_style(color=line.get_color(), weight="bold", va="center")
-        axes.annotate(
-            fit(line.get_label(), pixels), (1, ceiling / box.height), (6, 0), "axes fraction", "offset points", **style
-        )
+        label = fit(line.get_label(), pixels, weight="bold")
+        axes.annotate(label, (1, ceiling / box.height), (6, 0), "axes fraction", "offset points", **style)
 
 
-def fit(text: str, pixels: Number, lines: int = 1) -> str:
+def fit(text: str, pixels: Number, lines: int = 1, weight: str = "normal") -> str:
     """Break a text into lines no wider than this. An ellipsis cuts what does not fit; a missing glyph is a box."""
+
+    def fits(row: str) -> bool:
+        return _width(row, weight) <= pixels
+
     words, rows = "".join(map(_drawable, text[:500])).split(), [""]
     while words and len(rows) <= lines:
         word = words.pop(0)
         longer = f"{rows[-1]} {word}".strip()
-        if _width(longer) <= pixels:
+        if fits(longer):
             rows[-1] = longer
         elif rows[-1]:
             rows, words = [*rows, ""], [word, *words]
         else:  # one word wider than a line
-            head = max((n for n in range(1, len(word)) if _width(word[:n]) <= pixels), default=1)
+            head = max((n for n in range(1, len(word)) if fits(word[:n])), default=1)
             rows, words = [*rows[:-1], word[:head], ""], [word[head:], *words]
     if len(rows) <= lines:
         return "\n".join(rows)
     last = rows[lines - 1]
-    while last and _width(last + "…") > pixels:
+    while last and not fits(last + "…"):
         last = last[:-1]
     return "\n".join([*rows[: lines - 1], last.rstrip() + "…"])
 
 
 @lru_cache(maxsize=4096)
-def _width(text: str) -> float:
+def _width(text: str, weight: str) -> float:
     """Width in pixels of one line of our type."""
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    family = font_manager.FontProperties(family="DejaVu Sans", weight=weight)
+    font = font_manager.get_font(font_manager.findfont(family))
     font.set_size(FONT, DPI)
     font.set_text(text, 0.0)
     return font.get_width_height()[0] / 64

@@ -112,8 +112,8 @@ class TrainingPanel(VBox):
         self.lower.set(ylim=(0, 1), yticks=[0, 0.5, 1])
         self.lower.set_xlabel("step", **plots.type_style())
         plots.landmark_in(self.upper, value, name)
-        beside = {"transform": self.upper.get_yaxis_transform(), "va": "center"}
-        self.upper.text(1.01, value, plots.fit(name, 160), **beside, **plots.type_style(weight="bold"))
+        beside = {"transform": self.upper.get_yaxis_transform(), "va": "center"} | plots.type_style(weight="bold")
+        self.upper.text(1.01, value, plots.fit(name, 160, weight="bold"), **beside)
         (self.loss_line,) = self.upper.plot([], [], color=plots.PALETTE["blue"], linewidth=1.5)
         (self.metric_line,) = self.lower.plot(
             [], [], "o-", color=plots.PALETTE["vermillion"], linewidth=2, markersize=5
