@@ -34,8 +34,8 @@ test:
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
 	@echo "3/4 The notebooks, at full size, with nbval, offline. They train real models: some minutes."
 	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -p tools.budgets --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
-	@echo "4/4 JupyterLab and the demos in a browser, offline."
-	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -m "browser and not bench" tests
+	@echo "4/4 JupyterLab and the demos in a browser, offline, two tests at a time."
+	@OMP_NUM_THREADS=1 $(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -n 2 --dist loadfile -m "browser and not bench" tests
 	@echo "All tests passed."
 
 notebooks:

@@ -92,6 +92,18 @@ def test_features_that_are_refused(features, words):
         assert features.ndim != 2 or not features.is_floating_point()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_one_bad_number_among_many_is_found(value):
+    features = torch.randn(40, 12)
+    features[17, 5] = value
+    with pytest.raises(ValueError, match="finite numbers, got NaN or infinity"):
+        Retrieval(SMALL).encode_image(features)
+
+
+def test_no_rows_are_no_error():
+    assert Retrieval(SMALL).eval().encode_image(torch.empty(0, 12)).shape == (0, 8)
+
+
 # Search
 
 
