@@ -27,7 +27,7 @@ ROOT = TOOLS.parent
 RECIPES = {
     "01_clip": {"steps": 500, "short_steps": 1},
     "02_timesformer": {"steps": 500, "short_steps": 1},
-    "03_retrieval": {"steps": 150},
+    "03_retrieval": {"steps": 150, "short_steps": 1},
     "04_captioning": {"steps": 400, "short_steps": 1},
     "05_audio_visual_fusion": {"steps": 300, "fusion_steps": 100, "short_steps": 1},
 }
