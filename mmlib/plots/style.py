@@ -103,7 +103,7 @@ def landmark_in(axes, value: Number, label: str) -> None:
     axes.axhline(value, label=label, color=PALETTE["ink"], linestyle=(0, (2, 2)), linewidth=1.2)
 
 
-def name_the_ends(axes, pixels: Number = 190) -> None:
+def name_the_ends(axes) -> None:
     """Write the name of each line of the axes at its right end, moved apart where two would touch."""
     axes.autoscale_view()  # matplotlib puts it off until it draws, and the ends are where the limits put them
     box = axes.get_window_extent()
@@ -113,7 +113,7 @@ def name_the_ends(axes, pixels: Number = 190) -> None:
     for line in sorted(named, key=heights.get, reverse=True):
         ceiling = min(heights[line], ceiling - LINE_HEIGHT)
         style = type_style(color=line.get_color(), weight="bold", va="center")
-        label = fit(line.get_label(), pixels, weight="bold")
+        label = fit(line.get_label(), 190, weight="bold")
         axes.annotate(label, (1, ceiling / box.height), (6, 0), "axes fraction", "offset points", **style)
 
 
