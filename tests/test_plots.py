@@ -64,7 +64,7 @@ def figures():
     matrix = torch.rand(12, 12)
     names = [f"{LONG} {n}" for n in range(12)]
     temperatures = np.geomspace(0.005, 1, 20)
-    curves = {f"{n} {LONG}": (temperatures, np.full(20, 0.01 * n)) for n in range(5)}
+    curves = {name: (temperatures, np.full(20, 0.01 * n)) for n, name in enumerate([*names[:4], "W" * 80])}
     return {
         "pictures": plots.plot_pictures(pictures(8), [LONG, "W" * 80, "a", "", "$x_{$ and 日本", *["b"] * 3]),
         "matrix": plots.plot_matrix(matrix, names, names, "similarity", pictures=pictures(12)),

@@ -69,6 +69,13 @@ def test_grids_have_one_scale_and_their_numbers():
     assert maps[0].get_ylabel() == "picture" and maps[1].get_ylabel() == ""
 
 
+def test_a_long_title_stays_over_its_own_grid():
+    figure = plots.plot_grids({"W" * 80: torch.rand(2, 2), "late": torch.rand(2, 2)}, ["a", "b"], ["c", "d"])
+    axes = figure.axes[0]
+    title = next(text for text in axes.findobj(Text) if "W" in text.get_text())
+    assert title.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
+
+
 def test_grids_want_a_label_for_each_row():
     with pytest.raises(ValueError, match="plot_grids: expected 2 row labels, got 3"):
         plots.plot_grids({"early": torch.rand(2, 2)}, ["a", "b", "c"], ["a", "b"])

@@ -531,6 +531,12 @@ def test_panel_refuses_what_it_cannot_draw(steps, landmark):
         TrainingPanel(steps, (landmark, "log b"))
 
 
+def test_a_landmark_with_a_long_name_stays_in_the_panel():
+    axes = TrainingPanel(10, (2.0, "W" * 80)).upper
+    (name,) = [text for text in axes.texts if "W" in text.get_text()]
+    assert name.get_window_extent().x1 <= axes.figure.bbox.width
+
+
 # ---------------------------------------------------------------- what all demos share
 
 
