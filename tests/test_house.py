@@ -130,12 +130,6 @@ def plain(distribution):
 # Files
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_files_are_short(path):
-    limit = 200 if room(path) == "models" else 250
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
-
-
 def public(node, prefix=""):
     """Functions and classes with a public name, and what classes hold, with their dotted names."""
     for child in ast.iter_child_nodes(node):
