@@ -7,6 +7,8 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
+import mmlib  # noqa: F401 (before torch, as in the notebooks)
+
 CHROMIUMS = (
     "/usr/bin/chromium",
     "/usr/bin/chromium-browser",

@@ -93,6 +93,14 @@ def test_importing_mmlib_does_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_threads_of_torch_sleep_while_they_wait_unless_told_otherwise(monkeypatch):
+    shown = "import mmlib, os; print(os.environ['OMP_WAIT_POLICY'], end='')"
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert python(shown).stdout == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert python(shown).stdout == "ACTIVE"
+
+
 def test_modules_other_than_widgets_import_no_widget_print_nothing_and_seed_nothing():
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in SOURCES if room(path) != "widgets"]
     imports = "\n".join(f"import {module}" for module in modules if not module.endswith("__init__"))

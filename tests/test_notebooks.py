@@ -129,9 +129,11 @@ def test_results_are_at_their_floors_or_above(path):
 
 @each_notebook
 def test_budgets_are_held(path):
-    """On the computer of the committed run; tools/budgets.py gives another one three times as long."""
+    """Times are counted in yardsticks: another computer may be slower, and is then given more by tools/budgets.py."""
     results = read(path)
     assert results["peak_memory_gb"] <= 1.5
-    assert results["longest_cell_seconds"] <= 90 and results["total_seconds"] <= 180
+    yardstick = results["yardstick_seconds"]
+    assert len(results["cell_seconds"]) == len(code_cells(path))
+    assert results["longest_cell_seconds"] <= 900 * yardstick and results["total_seconds"] <= 1800 * yardstick
     assert results["longest_cell_seconds"] <= results["total_seconds"] and results["longest_cell"]
     assert path.stat().st_size <= 3e6

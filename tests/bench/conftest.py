@@ -7,6 +7,7 @@ With BENCH_README set to a README the tables are also written there, each betwee
 import datetime
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -14,11 +15,22 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+import yardstick  # noqa: E402
+
 HEADS = {  # of each table
     "bench": "| what | here | there | ratio | held against |\n|---|---|---|---|---|",
     "latency": "| demo | what is moved | median | 90 % are within |\n|---|---|---|---|",
 }
+YARDSTICK_SECONDS = 0.12  # of the machine on which the limits in seconds were set
 ROWS = pytest.StashKey()
+
+
+@pytest.fixture(scope="session")
+def slower():
+    """How many times as long as where the limits in seconds were set the same work takes here; 1 or more."""
+    return max(1.0, yardstick.seconds() / YARDSTICK_SECONDS)
 
 
 @pytest.fixture

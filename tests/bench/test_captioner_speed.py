@@ -36,18 +36,18 @@ def fastest(call, rounds=5):
     return min(seconds)
 
 
-def test_greedy_of_400_pictures(captioner, capsys):
+def test_greedy_of_400_pictures(captioner, capsys, slower):
     seconds = fastest(lambda: greedy(*captioner))
     with capsys.disabled():
         print(f"\n{PICTURES} pictures, greedy: {seconds:.2f} s")
-    assert seconds <= GREEDY_SECONDS
+    assert seconds <= GREEDY_SECONDS * slower
 
 
-def test_beam_search_of_400_pictures(captioner, capsys):
+def test_beam_search_of_400_pictures(captioner, capsys, slower):
     seconds = fastest(lambda: beam_search(*captioner, width=5))
     with capsys.disabled():
         print(f"\n{PICTURES} pictures, beams of 5: {seconds:.2f} s")
-    assert seconds <= BEAM_SECONDS
+    assert seconds <= BEAM_SECONDS * slower
 
 
 def test_a_batch_against_one_picture_at_a_time(captioner, capsys):

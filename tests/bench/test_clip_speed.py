@@ -15,7 +15,7 @@ from mmlib.models.clip import CLIP, CLIPConfig
 from mmlib.train import make_optimizer
 
 STEP_RATIO = 0.95  # of the time of transformers' CLIPModel of the same widths, depths and batch
-IMPORT_SECONDS = 0.3  # on top of `import torch`
+IMPORT_SHARE = 0.25  # of the time of `import torch`, on top of it
 RENDER_SECONDS, CACHE_SECONDS = 5, 0.3
 BATCH, WORDS = 128, 16
 
@@ -106,13 +106,15 @@ def test_import_costs_little_more_than_torch(capsys):
         return time.perf_counter() - start
 
     both = [(seconds("import torch"), seconds("import torch, mmlib.models.clip, mmlib.losses")) for _ in range(5)]
-    extra = min(ours for _, ours in both) - min(torch_alone for torch_alone, _ in both)
+    torch_alone, ours = (min(column) for column in zip(*both, strict=True))
     with capsys.disabled():
-        print(f"\nimport of the model and its loss: {extra:.2f} s more than torch")
-    assert extra <= IMPORT_SECONDS
+        print(
+            f"\nimport of torch {torch_alone:.2f} s; of the model and its loss as well {ours - torch_alone:.2f} s more"
+        )
+    assert ours - torch_alone <= IMPORT_SHARE * torch_alone
 
 
-def test_pictures_the_first_time_and_from_the_cache(tmp_path, monkeypatch, capsys):
+def test_pictures_the_first_time_and_from_the_cache(tmp_path, monkeypatch, capsys, slower):
     monkeypatch.setenv("MMLIB_CACHE", os.fspath(tmp_path))
     seconds = []
     for _ in range(2):
@@ -121,4 +123,4 @@ def test_pictures_the_first_time_and_from_the_cache(tmp_path, monkeypatch, capsy
         seconds.append(time.perf_counter() - start)
     with capsys.disabled():
         print(f"\nall pictures: {seconds[0]:.1f} s the first time, {seconds[1]:.2f} s from the cache")
-    assert seconds[0] <= RENDER_SECONDS and seconds[1] <= CACHE_SECONDS
+    assert seconds[0] <= RENDER_SECONDS * slower and seconds[1] <= CACHE_SECONDS * slower

@@ -22,7 +22,7 @@ def seconds(step):
     return time.perf_counter() - start
 
 
-def test_digits_are_spoken_fast(tmp_path, monkeypatch, capsys):
+def test_digits_are_spoken_fast(tmp_path, monkeypatch, capsys, slower):
     def speak(seed):
         monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / str(seed)))  # nothing is kept from round to round
         return seconds(lambda: make_speech(2000, seed))
@@ -30,7 +30,7 @@ def test_digits_are_spoken_fast(tmp_path, monkeypatch, capsys):
     took = min(speak(seed) for seed in range(3))
     with capsys.disabled():
         print(f"\n2,000 spoken digits, their clips and the cache: {took:.2f} s")
-    assert took <= SPEECH_SECONDS
+    assert took <= SPEECH_SECONDS * slower
 
 
 def test_log_mel_against_librosa(side_by_side, compare):
@@ -51,7 +51,7 @@ def test_log_mel_against_librosa(side_by_side, compare):
     assert compare("Log-mel of 2,000 sounds of a second, one thread", ours, peer, "librosa") <= PEER_RATIO
 
 
-def test_all_fusions_answer_before_a_reader_notices(capsys):
+def test_all_fusions_answer_before_a_reader_notices(capsys, slower):
     models = [Fusion(FusionConfig(), fusion).eval() for fusion in FUSIONS]
     image, sound = torch.rand(1, 1, 8, 8), torch.randn(1, 40, 51)
 
@@ -63,4 +63,4 @@ def test_all_fusions_answer_before_a_reader_notices(capsys):
     took = sorted(seconds(answer) for _ in range(20))[10]
     with capsys.disabled():
         print(f"\nfour fusions of one pair: {1000 * took:.1f} ms")
-    assert took <= ANSWER_SECONDS
+    assert took <= ANSWER_SECONDS * slower

@@ -58,7 +58,7 @@ def test_exact_search_against_faiss(side_by_side, compare, queries, rows):
     assert compare(what, ours, theirs, "faiss-cpu") <= SEARCH_RATIO
 
 
-def test_a_query_over_all_pictures(benchmark, capsys):
+def test_a_query_over_all_pictures(benchmark, capsys, slower):
     config = RetrievalConfig(PICTURE_FEATURES, TEXT_FEATURES, embed=EMBED, hidden=512)
     model = Retrieval(config).eval()
     gallery = F.normalize(torch.randn(PICTURES, EMBED), dim=1)
@@ -71,4 +71,4 @@ def test_a_query_over_all_pictures(benchmark, capsys):
     benchmark.pedantic(answer, setup=lambda: ((next(queries),), {}), rounds=100, warmup_rounds=5)
     with capsys.disabled():
         print(f"\na query over {PICTURES} pictures: {benchmark.stats.stats.median * 1000:.1f} ms")
-    assert benchmark.stats.stats.median <= QUERY_SECONDS
+    assert benchmark.stats.stats.median <= QUERY_SECONDS * slower

@@ -129,9 +129,9 @@ def test_the_time_of_divided_attention_grows_linearly_with_frames(capsys):
     assert exponent <= EXPONENT
 
 
-def test_clips_are_rendered_fast(capsys):
+def test_clips_are_rendered_fast(capsys, slower):
     sprites = torch.randint(0, 256, (500, 3, 24, 24), dtype=torch.uint8)
     took = min(seconds(lambda: make_clips(sprites, 4096)) for _ in range(3))
     with capsys.disabled():
         print(f"\n4,096 clips of 8 frames: {took:.2f} s")
-    assert took <= CLIP_SECONDS
+    assert took <= CLIP_SECONDS * slower

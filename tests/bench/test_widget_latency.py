@@ -19,7 +19,8 @@ PARAMETERS = {  # short trainings: a demo is no slower for a model that knows li
 TEXT, SLIDER = "input[type=text]", ".noUi-handle"
 FORTH, LETTER = ("ArrowRight", "ArrowLeft"), ("s", "Backspace")
 # Demo -> what is moved, where, two keys, and the most that the median and 90 % of the presses may take: milliseconds
-# in which a reader still sees a picture that follows the key. `training-panel` has nothing to move: it draws by itself.
+# in which a reader still sees a picture that follows the key, on a machine as fast as the one of YARDSTICK_SECONDS.
+# `training-panel` has nothing to move: it draws by itself.
 MAIN = {
     "temperature-explorer": ("temperature", SLIDER, FORTH, (60, 90)),
     "search-explorer": ("a letter of a search", TEXT, LETTER, (150, 250)),
@@ -56,7 +57,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.browser]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_new_pixels_soon_after_a_key_press(chromium, root, tmp_path, reacts, name):
+def test_new_pixels_soon_after_a_key_press(chromium, root, tmp_path, reacts, slower, name):
     from browser.driver import Lab, copy_notebook
 
     folder = tmp_path / "notebooks"
@@ -78,7 +79,7 @@ def test_new_pixels_soon_after_a_key_press(chromium, root, tmp_path, reacts, nam
         assert lab.complaints() == []
     for demo, timing in took.items():
         most = MAIN[demo][-1]
-        assert timing.median <= most[0] and timing.nine_in_ten <= most[1], (demo, timing)
+        assert timing.median <= most[0] * slower and timing.nine_in_ten <= most[1] * slower, (demo, timing, slower)
         assert timing.median <= RATIO * plain.median, (demo, timing, plain)
 
 
