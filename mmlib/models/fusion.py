@@ -87,7 +87,7 @@ class Fusion(nn.Module):
             *_layer(d // 2, d, stride=2),
             nn.Conv2d(d, d, (-(-config.bands // 8), 1)),  # from all pitches at once
             nn.ReLU(),
-        )
+        ).to(memory_format=torch.channels_last)  # a quarter faster on a CPU; the branch of the small pictures is not
         self.norm = nn.ModuleDict({sense: nn.LayerNorm(d) for sense in SENSES})
         self.classify = nn.Linear(d, config.classes)
         if fusion == "early":
