@@ -153,6 +153,13 @@ def test_a_folder_in_place_of_the_package(svgs, own_cache):
     assert pictures.image[0, :, 7, 0].tolist() == [255, 255, 255]
 
 
+def test_a_drawing_that_is_no_square_stands_on_white(svgs, own_cache):
+    drawing = svgs / "1F601.svg"
+    drawing.write_text(drawing.read_text().replace("0 0 8 8", "0 0 8 4"))
+    image = make_pictures(size=8, folder=svgs).image[1]
+    assert image[:, [0, 4, 7], 4].T.tolist() == [[255, 255, 255], [0, 0, 255], [255, 255, 255]]
+
+
 def test_a_folder_without_drawings(tmp_path):
     with pytest.raises(ValueError, match="make_pictures: expected SVG files named by code points"):
         make_pictures(folder=tmp_path)

@@ -35,6 +35,7 @@ SHOWN = {
     "glass in a palette.png": (with_palette(), {"transparency": 1}, (255, 255, 255)),
     "palette.gif": (with_palette(), {}, (0, 0, 255)),
     "16 bits.png": (grey(32896, np.uint16), {}, (128, 128, 128)),
+    "one of 16 bits is glass.png": (grey(7, np.uint16), {"transparency": 7}, (255, 255, 255)),
     "16 bits.tif": (grey(32896, np.uint16), {}, (128, 128, 128)),
     "16 bits.pgm": (grey(32896, np.int32), {}, (128, 128, 128)),
     "floats.tif": (grey(0.2, np.float32), {}, (51, 51, 51)),

@@ -229,7 +229,8 @@ def _render(path: Path, size: int) -> UInt8[np.ndarray, "3 h w"]:
         )
     except ValueError as error:
         refuse("make_pictures", "an SVG drawing", f"{path}: {error}", "Unpack the release again.")
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).transpose(2, 0, 1)
+    square = ImageOps.pad(Image.open(io.BytesIO(png)).convert("RGB"), (size, size), color="white")
+    return np.asarray(square).transpose(2, 0, 1)
 
 
 def _merge_twins(pixels: UInt8[np.ndarray, "m 3 h w"], codes: list[str], names: list[list[str]]) -> Pictures:
