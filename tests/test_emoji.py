@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 
 from mmlib.data import cache
-from mmlib.data.emoji import Pictures, load_pictures, make_pictures, names_in, split_pictures
-from mmlib.data.text import spaced, words_of
+from mmlib.data.emoji import Pictures, load_pictures, make_pictures, names_in, right_answers, split_pictures
+from mmlib.data.text import Tokenizer, spaced, words_of
+
+SPLIT = ["20fef8fedf05c20c", "52ed48c9e0e54b2b", "1c7001515e8e4499", "07a6aab08253c9a9"]
+TOKENS = "0f9a8392d6d47956"  # of all English names
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +92,57 @@ def test_chinese_names_in_characters(pictures, split):
     assert spaced("女生冲浪 中等深肤色") == "女 生 冲 浪 中 等 深 肤 色"
 
 
+def digest(words):
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+def test_the_split_and_the_tokens_are_those_of_every_published_result(pictures, split):
+    parts = [digest(pictures.take(part).codes) for part in split]
+    assert parts == SPLIT
+    names = [name for names in pictures.names for name in names]
+    tokenizer = Tokenizer.from_texts(names)
+    assert digest(str(row) for row in tokenizer.encode(names).tolist()) == TOKENS
+
+
 def test_too_few_pictures_to_split(pictures):
     with pytest.raises(ValueError, match="expected 600 pictures of known words.*smaller parts"):
         split_pictures(pictures.take(torch.arange(500)))
+    with pytest.raises(ValueError, match="parts of 0 pictures or more, got .*'test': -1"):
+        split_pictures(pictures, test=-1)
+
+
+def named(*names):
+    """Pictures that are set aside in this order, if they are."""
+    codes = sorted(map(str, range(len(names))), key=lambda code: hashlib.sha256(code.encode()).digest())
+    return Pictures(torch.zeros(len(names), 3, 1, 1, dtype=torch.uint8), names, tuple(codes))
+
+
+def test_pictures_that_share_a_caption_stay_together():
+    words = [f"{a} {b}" for a in "abcdefgh" for b in "stuvwxyz"]
+    own = named(
+        *[(words[i % 40].upper() if i > 90 else words[i % 40], f"{words[i % 64]} {words[i // 64]}") for i in range(120)]
+    )
+    parts = split_pictures(own, test=24, validation=6, hard=0)
+    names = [{name.lower() for names in own.take(part).names for name in names} for part in parts]
+    assert [len(part) for part in parts] == [90, 6, 24, 0] and sum(map(len, names)) == len(set.union(*names))
+
+
+def test_a_word_of_the_test_stays_in_training():
+    """The second picture has all other names with the word of the first."""
+    own = named(("w k",), ("w a", "w b", "w c"), ("z",), ("k",), ("k k",), ("k k k",), ("k k k k",))
+    assert [part.tolist() for part in split_pictures(own, 1, 0, 1)] == [[1, 3, 4, 5, 6], [], [0], [2]]
+
+
+def test_a_caption_counts_once_among_what_is_learned():
+    """Three pictures with one caption make no word known."""
+    own = named(("w k",), ("w a",), ("w a",), ("w a",), ("k",), ("k k",), ("k k k",))
+    assert split_pictures(own, 1, 0, 0).test.tolist() == [4]
+
+
+def test_every_picture_with_the_caption_is_right():
+    names = (("a dog", "a pet"), ("a cat",), ("a pet",))
+    right = right_answers(["a pet", "a dog", "a cat", "a cow"], names)
+    assert right.int().tolist() == [[1, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]]
 
 
 def test_a_folder_in_place_of_the_package(svgs, own_cache):
@@ -100,6 +151,13 @@ def test_a_folder_in_place_of_the_package(svgs, own_cache):
     assert pictures.codes == ("1F600", "1F601")
     assert pictures.image[0, :, 0, 0].tolist() == [255, 0, 0]
     assert pictures.image[0, :, 7, 0].tolist() == [255, 255, 255]
+
+
+def test_a_drawing_that_is_no_square_stands_on_white(svgs, own_cache):
+    drawing = svgs / "1F601.svg"
+    drawing.write_text(drawing.read_text().replace("0 0 8 8", "0 0 8 4"))
+    image = make_pictures(size=8, folder=svgs).image[1]
+    assert image[:, [0, 4, 7], 4].T.tolist() == [[255, 255, 255], [0, 0, 255], [255, 255, 255]]
 
 
 def test_a_folder_without_drawings(tmp_path):
@@ -139,7 +197,7 @@ def test_the_cache_is_read(svgs, own_cache, monkeypatch):
 def test_another_drawing_is_not_taken_from_the_cache(svgs, own_cache):
     before = make_pictures(size=8, folder=svgs)
     drawing = svgs / "1F600.svg"
-    drawing.write_text(drawing.read_text().replace("red", "green"))
+    drawing.write_text(drawing.read_text().replace("red", "tan"))  # as many bytes
     assert not torch.equal(make_pictures(size=8, folder=svgs).image[0], before.image[0])
 
 
@@ -184,28 +242,28 @@ def test_your_own_pictures(own):
     assert pictures.image[1, :, 4, 4].tolist() == [0, 0, 255]
 
 
-@pytest.mark.parametrize(
-    "captions, words",
-    [
-        ("image,caption\nc.png,a box\n", "the picture c.png named in captions.txt"),
-        ("image,caption\na.png\n", "'a.png' in line 2"),
-        ("image,caption\na.png,a, b\n", "A caption with a comma stands in quotes"),
-        ("image,caption\n", "an empty file"),
-    ],
-)
-def test_captions_that_are_refused(own, captions, words):
-    (own / "captions.txt").write_text(captions)
-    with pytest.raises(ValueError) as error:
-        load_pictures(own, size=8)
-    assert words in str(error.value)
+def test_the_middle_square_is_read_and_files_that_show_the_same_are_one_picture(own):
+    wide = Image.new("RGB", (20, 10), "blue")
+    wide.paste("red", (5, 0, 15, 10))
+    wide.save(own / "c.png")
+    Image.open(own / "Images" / "a.png").save(own / "again.bmp")
+    with (own / "captions.txt").open("a") as file:
+        file.write("c.png,a flag\nagain.bmp,red again\n")
+    pictures = load_pictures(own, size=8)
+    assert pictures.codes == ("a.png", "b.png", "c.png")
+    assert pictures.names[0] == ("a red box", "red again", "red, again")
+    assert (pictures.image[2, 0] > 240).all()
 
 
-def test_pictures_that_are_refused(own):
+def test_what_is_wrong_with_a_folder_is_named(own):
     (own / "Images" / "b.png").write_text("not a picture")
     with pytest.raises(ValueError, match=r"load_pictures: expected a picture, got .*b\.png"):
         load_pictures(own, size=8)
+    (own / "captions.txt").write_text("image,caption\nc.png,a box\n")
+    with pytest.raises(ValueError, match=r"load_pictures: expected the picture c\.png named in captions\.txt"):
+        load_pictures(own, size=8)
     (own / "captions.txt").unlink()
-    with pytest.raises(ValueError, match=r"a file .*captions\.txt"):
+    with pytest.raises(ValueError, match=r"load_pictures: expected a file .*captions\.txt"):
         load_pictures(own, size=8)
 
 
@@ -213,6 +271,9 @@ def test_take_keeps_pictures_and_names_together(pictures):
     few = pictures.take(torch.tensor([5, 2]))
     assert isinstance(few, Pictures) and few.codes == (pictures.codes[5], pictures.codes[2])
     assert np.array_equal(few.image[1], pictures.image[2])
+    mask = torch.arange(len(pictures)) % 1000 == 5
+    some = pictures.take(mask)
+    assert len(some.image) == len(some.names) == len(some) == 4 and some.codes[1] == pictures.codes[1005]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Frozen features: the same in every process, what they promise about shape, colour, letters, and bad input."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -109,6 +110,11 @@ def test_pictures_of_other_sizes_are_refused(height, width):
         picture_features(torch.zeros(1, 3, height, width, dtype=torch.uint8))
 
 
+def test_floats_are_no_pixels():
+    with pytest.raises(ValueError, match="picture_features: expected pixels from 0 to 255.*got torch.float32"):
+        inspect.unwrap(picture_features)(torch.rand(1, 3, 16, 16))
+
+
 # Texts
 
 
@@ -143,6 +149,11 @@ def test_upper_case_and_commas_do_not_matter_and_the_order_of_words_does_a_littl
     rows = text_features(["woman dark skin", "Woman, DARK skin", "skin dark woman"])
     torch.testing.assert_close(rows[0], rows[1])
     assert 0.8 < rows[0] @ rows[2] < 0.99
+
+
+def test_words_that_differ_in_a_mark_alone_are_told_apart():
+    boy, girl, composed, apart = text_features(["लड़का", "लड़की", "café", "cafe\u0301"])
+    assert 0.3 < boy @ girl < 0.95 and torch.equal(composed, apart)
 
 
 def test_one_string_is_refused():

@@ -1,7 +1,9 @@
 """Clips: each motion does what its name says and its reversal the opposite, sprites are set aside, folders are read."""
 
+import inspect
 import io
 
+import numpy as np
 import pytest
 import torch
 from einops import rearrange, reduce
@@ -9,6 +11,7 @@ from PIL import Image
 
 from mmlib.data import motion as data
 from mmlib.data.emoji import make_pictures
+from mmlib.data.files import read_clip
 from mmlib.data.motion import MOTIONS, REVERSE, Clips, load_clips, make_clips, split_sprites, to_gif
 
 
@@ -207,6 +210,13 @@ def test_clips_that_are_refused(options, words):
         make_clips(**{"sprites": arrow(), "clips": 2, **options})
 
 
+@pytest.mark.parametrize("function, options", [(make_clips, {"clips": 2}), (to_gif, {})])
+def test_floats_are_no_pixels(function, options):
+    """They would draw black. Without the check of the signature, which only the tests have."""
+    with pytest.raises(ValueError, match=f"{function.__name__}: expected pixels from 0 to 255.*got torch.float32.*255"):
+        inspect.unwrap(function)(torch.rand(2, 3, 8, 8), **options)
+
+
 # Animations and folders
 
 
@@ -253,6 +263,17 @@ def test_your_own_clips(own):
     assert clips.video[0, :, 0, 4, 4].tolist() == [60, 180]  # frames 1 and 3 of 4
     assert (clips.video[1, :, 0, 4, 4].int() - torch.tensor([180, 60])).abs().max() < 8
     assert load_clips(own, frames=8, size=8).video[0, :, 0, 0, 0].tolist() == [0, 0, 60, 60, 120, 120, 180, 180]
+    assert clips.names == ("fall/b", "rise/a.gif")
+
+
+def test_a_motion_survives_its_animation(tmp_path, pictures):
+    """Also "still", of which twelve equal frames are few and long ones in the file."""
+    for name in ("left", "still"):
+        clip = make_clips(pictures.image, 1, frames=12, motion=torch.tensor([MOTIONS.index(name)])).video
+        clip = clip if name == "left" else clip[:, :1].expand_as(clip)
+        (tmp_path / "a.gif").write_bytes(to_gif(clip, columns=1, zoom=1))
+        film = np.stack([np.array(page, dtype=float) for page in read_clip(tmp_path / "a.gif", 12)])
+        assert abs(film[:, 1:-1, 1:-1] - rearrange(clip[0], "t c h w -> t h w c").numpy()).mean() < 8
 
 
 def test_clips_are_cut_to_the_middle_square(own):
@@ -279,6 +300,10 @@ def empty_clip(own):
     (own / "rise" / "c").mkdir()
 
 
+def loose_frame(own):
+    Image.new("RGB", (8, 8)).save(own / "fall" / "000.png")
+
+
 def empty_class(own):
     (own / "stay").mkdir()
 
@@ -289,6 +314,7 @@ def empty_class(own):
         (break_gif, r"a\.gif"),
         (break_frame, r"001\.png"),
         (film, r"clip\.avi.*ffmpeg"),
+        (loose_frame, r"a folder of frames, got .*000\.png: a file in PNG"),
         (empty_clip, r"a frame or more in each clip, got none in .*rise.c"),
         (empty_class, r"clips in each folder, got none in .*stay"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmlib.data.text import Tokenizer, spaced, words_of
+from mmlib.data.text import Tokenizer, composed, spaced, words_of
 
 
 @pytest.fixture
@@ -31,6 +31,18 @@ def test_unknown_words_are_named(tokenizer):
 
 def test_words_of_other_scripts():
     assert words_of("Das Öl, l'été; кот_1") == ["das", "öl", "l", "été", "кот_1"]
+    hindi, thai, tamil = ["लड़का", "लड़की"], ["เด็กผู้หญิง"], ["பையன்", "பெண்"]
+    arabic, hebrew, persian = ["بِنْتٌ"], ["יֶלֶד"], ["می\u200cخواهم"]
+    for words in (hindi, thai, tamil, arabic, hebrew, persian):
+        words = [composed(word) for word in words]
+        assert words_of(", ".join(words)) == words
+
+
+def test_marks_belong_to_their_letters():
+    assert words_of("cafe\u0301") == words_of("CAFÉ") == ["café"]
+    assert words_of("İstanbul I\u0307stanbul istanbul ISTANBUL") == ["istanbul"] * 4
+    assert words_of("👩\u200d🚒 ❤\ufe0f \u0301 \u200d-") == []  # marks and joiners without a letter are no words
+    assert spaced("ที่นี่: e\u0301") == "ที่ นี่ é"
 
 
 def test_characters_as_words():

@@ -2,7 +2,7 @@
 
 A file is 32 bytes of SHA-256, then the array's bytes. A damaged file is made again; two processes that make it at once
 do not hurt each other, since each writes a file of its own and renames it; a folder that cannot be written only costs
-the time to make the array again.
+the time to make the array again. (joblib.Memory keeps no checksum, and fails where it cannot write.)
 """
 
 import contextlib

@@ -5,11 +5,11 @@ release); the names come from Unicode's CLDR (package `emoji`). Emoji that are d
 one picture with several names.
 """
 
-import csv
 import hashlib
 import importlib.util
 import io
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmlib.check import refuse
 from mmlib.data.cache import cached_array
+from mmlib.data.files import read_captions, read_picture
 from mmlib.data.text import words_of
 
 
@@ -38,9 +39,9 @@ class Pictures:
         """Number of pictures."""
         return len(self.codes)
 
-    def take(self, index: Int[Tensor, " m"]) -> "Pictures":
-        """The pictures at these places, in this order."""
-        places = index.tolist()
+    def take(self, index: Int[Tensor, " m"] | Bool[Tensor, " n"]) -> "Pictures":
+        """The pictures at these places, in this order, or those where a mask is True."""
+        places = torch.arange(len(self))[index].tolist()
         return Pictures(self.image[index], *(tuple(x[i] for i in places) for x in (self.names, self.codes)))
 
 
@@ -56,27 +57,49 @@ def make_pictures(size: int = 48, folder: str | Path | None = None) -> Pictures:
     """
     drawings = _drawings(folder)
     shape = (len(drawings), 3, size, size)
-    stamp = "".join(f"{path.name} {path.stat().st_size}\n" for path, _ in drawings) + version("resvg-py")
-    name = f"openmoji-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.bin"
-    pixels = cached_array(name, shape, lambda: np.stack([_render(path, size) for path, _ in drawings]))
-    return _merge_twins(pixels, [path.stem for path, _ in drawings], [name for _, name in drawings])
+    stamp = hashlib.sha256(version("resvg-py").encode())
+    for path, _ in drawings:
+        stamp.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    kept = f"openmoji-{size}-{stamp.hexdigest()[:16]}.bin"
+    pixels = cached_array(kept, shape, lambda: np.stack([_render(path, size) for path, _ in drawings]))
+    return _merge_twins(pixels, [path.stem for path, _ in drawings], [[name] for _, name in drawings])
 
 
 def load_pictures(folder: str | Path, size: int = 48) -> Pictures:
     """Read a folder of your own: pictures, and a file `captions.txt` with a line `image,caption` for each caption.
 
     This is the layout of Flickr8k: the first line is the header `image,caption`, the pictures lie beside the file or in
-    the folder `Images`, and a picture may have several captions. Pictures are cut to a square and resized.
+    the folder `Images`, and a picture may have several captions. Pictures are cut to a square and resized; files that
+    then show the same are one picture, with the captions of all.
 
     Raises:
-        ValueError: no captions file, a line without a caption, a picture that is missing or cannot be read.
+        ValueError: as `read_captions` and `read_picture`; a picture that is missing.
     """
     folder = Path(folder)
-    captions = _read_captions(folder / "captions.txt")
-    paths = {name: _find(folder, name) for name in captions}
-    pixels = np.stack([_open(path, size) for path in paths.values()])
-    names = tuple(tuple(sorted(set(texts))) for texts in captions.values())
-    return Pictures(torch.from_numpy(pixels), names, tuple(captions))
+    captions = read_captions(folder / "captions.txt", "load_pictures")
+    pictures = (read_picture(_find(folder, name), "load_pictures") for name in captions)
+    squares = [np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)) for picture in pictures]
+    return _merge_twins(np.stack(squares).transpose(0, 3, 1, 2), list(captions), list(captions.values()))
+
+
+def right_answers(texts: Sequence[str], names: Sequence[Sequence[str]]) -> Bool[Tensor, "q n"]:
+    """Which pictures each text names: all that carry it, whoever it was taken from.
+
+    Args:
+        texts: queries.
+        names: of each picture.
+
+    >>> right_answers(["a dog", "a cat"], [("a dog",), ("a cat", "a dog")]).tolist()
+    [[True, True], [False, True]]
+    """
+    carriers = defaultdict(list)
+    for i, several in enumerate(names):
+        for name in several:
+            carriers[name].append(i)
+    right = torch.zeros(len(texts), len(names), dtype=torch.bool)
+    for row, text in zip(right, texts, strict=True):
+        row[carriers[text]] = True
+    return right
 
 
 def names_in(pictures: Pictures, language: str) -> tuple[tuple[str, ...], ...]:
@@ -110,38 +133,68 @@ class Split(NamedTuple):
     train: Int[Tensor, " a"]
     validation: Int[Tensor, " b"]  # compositional, for choices made while the course was written
     test: Int[Tensor, " c"]  # compositional: every word is in three training names or more, the name in none
-    hard: Int[Tensor, " d"]  # a word of each name is in no training name
+    hard: Int[Tensor, " d"]  # a word of its names is in no training name
 
 
 def split_pictures(pictures: Pictures, test: int = 400, validation: int = 200, hard: int = 200) -> Split:
     """Set pictures aside, in an order that depends on nothing but a hash of each picture's code.
 
+    Pictures that share a name, as `words_of` reads it, are set aside together.
+
     Raises:
-        ValueError: too few pictures for what is to be set aside.
+        ValueError: a part of fewer than 0 pictures, or too few pictures for what is to be set aside.
     """
-    order = sorted(range(len(pictures)), key=lambda i: hashlib.sha256(pictures.codes[i].encode()).digest())
-    words = [Counter(word for name in names for word in set(words_of(name))) for names in pictures.names]
-    left: Counter[str] = Counter()  # how many names that are still in training hold each word
-    for each in words:
-        left.update(each)
-    held: dict[str, list[int]] = {"test": [], "hard": []}
-    room = {"test": test + validation, "hard": hard}
-    for i in order:
-        others = [left[word] - n for word, n in words[i].items()]
-        if any(0 < n < 3 for n in others):
+    room = {"test": test, "validation": validation, "hard": hard}
+    if min(room.values()) < 0:
+        refuse("split_pictures", "parts of 0 pictures or more", str(room))
+    groups = _groups(pictures)
+    words = [_words_in(pictures, group) for group in groups]
+    left = Counter(word for count in words for word in count.elements())  # in so many names still in training
+    held: dict[str, list[int]] = {part: [] for part in room}
+    known: set[str] = set()  # words that a test needs from training
+    for group, count in zip(groups, words, strict=True):
+        others = {word: left[word] - n for word, n in count.items()}
+        if any(n < 3 and (n > 0 or word in known) for word, n in others.items()):
             continue  # it stays in training, so that a word once counted as known or as unknown remains so
-        part = "hard" if 0 in others else "test"
-        if len(held[part]) < room[part]:
-            held[part].append(i)
-            left.subtract(words[i])
-    if len(held["test"]) < room["test"] or len(held["hard"]) < room["hard"]:
-        got = f"{len(held['test'])} and {len(held['hard'])}"
+        parts = ("hard",) if 0 in others.values() else ("test", "validation")
+        part = next((part for part in parts if len(held[part]) + len(group) <= room[part]), None)
+        if part:
+            held[part] += group
+            left.subtract(count)
+            known.update(count if part != "hard" else ())
+    if any(len(held[part]) < room[part] for part in room):
+        got = f"{len(held['test']) + len(held['validation'])} and {len(held['hard'])}"
         fix = "Ask for smaller parts: split_pictures(pictures, test=..., validation=..., hard=...)."
-        refuse("split_pictures", f"{room['test']} pictures of known words and {hard} of unknown", got, fix)
-    aside = {*held["test"], *held["hard"]}
-    train = [i for i in range(len(pictures)) if i not in aside]
-    parts = train, held["test"][test:], held["test"][:test], held["hard"]
+        refuse("split_pictures", f"{test + validation} pictures of known words and {hard} of unknown", got, fix)
+    train = {*range(len(pictures))}.difference(*held.values())
+    parts = train, held["validation"], held["test"], held["hard"]
     return Split(*(torch.tensor(sorted(part), dtype=torch.int64) for part in parts))
+
+
+def _groups(pictures: Pictures) -> list[list[int]]:
+    """The pictures in the order of their hashes; those that share a name, directly or over others, are one group."""
+    from scipy.sparse import coo_array  # here, since the import takes a moment
+    from scipy.sparse.csgraph import connected_components
+
+    n, numbers = len(pictures), {}
+    pairs = [(i, numbers.setdefault(said, len(numbers))) for i in range(n) for said in _said(pictures.names[i])]
+    picture, name = np.array(pairs, dtype=int).reshape(-1, 2).T
+    joined = coo_array((np.ones(len(pairs)), (picture, n + name)), shape=[n + len(numbers)] * 2)
+    group_of = connected_components(joined, directed=False)[1]
+    groups: dict[int, list[int]] = {}
+    for i in sorted(range(n), key=lambda i: hashlib.sha256(pictures.codes[i].encode()).digest()):
+        groups.setdefault(group_of[i], []).append(i)
+    return list(groups.values())
+
+
+def _words_in(pictures: Pictures, group: list[int]) -> Counter[str]:
+    """How many names of a group hold each word; a name that several pictures carry counts once."""
+    names = {said for i in group for said in _said(pictures.names[i])}
+    return Counter(word for said in names for word in set(said))
+
+
+def _said(names: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(words_of(name)) for name in names]
 
 
 def _drawings(folder: str | Path | None) -> list[tuple[Path, str]]:
@@ -176,34 +229,18 @@ def _render(path: Path, size: int) -> UInt8[np.ndarray, "3 h w"]:
         )
     except ValueError as error:
         refuse("make_pictures", "an SVG drawing", f"{path}: {error}", "Unpack the release again.")
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).transpose(2, 0, 1)
+    square = ImageOps.pad(Image.open(io.BytesIO(png)).convert("RGB"), (size, size), color="white")
+    return np.asarray(square).transpose(2, 0, 1)
 
 
-def _merge_twins(pixels: UInt8[np.ndarray, "m 3 h w"], codes: list[str], names: list[str]) -> Pictures:
+def _merge_twins(pixels: UInt8[np.ndarray, "m 3 h w"], codes: list[str], names: list[list[str]]) -> Pictures:
     places: dict[bytes, list[int]] = {}
     for i, picture in enumerate(pixels):
         places.setdefault(hashlib.sha256(np.ascontiguousarray(picture)).digest(), []).append(i)
     groups = list(places.values())
     first = [group[0] for group in groups]
-    merged = tuple(tuple(sorted({names[i] for i in group})) for group in groups)
+    merged = tuple(tuple(sorted({name for i in group for name in names[i]})) for group in groups)
     return Pictures(torch.from_numpy(pixels[first]), merged, tuple(codes[i] for i in first))
-
-
-def _read_captions(path: Path) -> dict[str, list[str]]:
-    if not path.is_file():
-        refuse("load_pictures", f"a file {path}", "none", "Its lines are image,caption; its first line says so.")
-    captions: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if number == 1 and row == ["image", "caption"]:
-                continue
-            if len(row) != 2 or not all(map(str.strip, row)):
-                fix = "A caption with a comma stands in quotes."
-                refuse("load_pictures", "image,caption", f"{','.join(row)!r} in line {number} of {path}", fix)
-            captions.setdefault(row[0].strip(), []).append(row[1].strip())
-    if not captions:
-        refuse("load_pictures", "at least one line image,caption", f"an empty file {path}")
-    return captions
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -216,14 +253,3 @@ def _find(folder: Path, name: str) -> Path:
         f"no such file in {folder}",
         "Add it, or remove its lines.",
     )
-
-
-def _open(path: Path, size: int) -> UInt8[np.ndarray, "3 h w"]:
-    try:
-        picture = Image.open(path).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        refuse("load_pictures", "a picture", f"{path}: {error}", "Save it again as PNG or JPEG.")
-    side = min(picture.size)
-    left, top = ((length - side) // 2 for length in picture.size)
-    square = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    return np.asarray(square).transpose(2, 0, 1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmlib.check import refuse
 from mmlib.data.cache import cached_array
+from mmlib.data.files import check_pixels
 from mmlib.data.text import words_of
 
 CELLS, ORIENTATIONS = 8, 9  # of the gradients: cells along a side, directions that are told apart in each
@@ -44,8 +45,9 @@ def picture_features(image: UInt8[Tensor, "n 3 h w"]) -> Float[Tensor, "n f"]:
         which the root is taken so that small ones count too.
 
     Raises:
-        ValueError: sides that are no multiples of 8.
+        ValueError: sides that are no multiples of 8; floats.
     """
+    check_pixels("picture_features", image)
     n, _, height, width = image.shape
     if height % CELLS or width % CELLS or not height or not width:
         fix = "make_pictures(size=48) and load_pictures(folder, size=48) give such pictures."

@@ -6,7 +6,6 @@ phase is drawn at random, so that no single frame tells the motion, and no set o
 
 import hashlib
 import io
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmlib.check import check_positive, refuse
 from mmlib.data.emoji import Pictures
+from mmlib.data.files import check_pixels, files_in, read_clip
 
 # How often each motion contains: a way to the right, a way down, a turn clockwise, growth, an orbit, a shake.
 _PARTS = {
@@ -93,7 +93,7 @@ def make_clips(
     clips are sampled more or less finely in time (their noise aside).
 
     Args:
-        sprites: what may move; white is taken as glass. About two thirds of `size` is a good side.
+        sprites: what may move, from 0 to 255; white is taken as glass. About two thirds of `size` is a good side.
         clips: how many.
         frames: of each clip, 1 or more.
         size: side of the frames, in pixels.
@@ -101,8 +101,9 @@ def make_clips(
         sprite: of each clip, as its place in `sprites`; at random by default.
 
     Raises:
-        ValueError: no sprite, no clip, no frame; motions or sprites that do not exist.
+        ValueError: no sprite, no clip, no frame; motions or sprites that do not exist; sprites of floats.
     """
+    check_pixels("make_clips", sprites)
     for name, value in (("clips", clips), ("frames", frames), ("size", size), ("the number of sprites", len(sprites))):
         check_positive("make_clips", name, float(value))
     motion = torch.randperm(clips) % len(MOTIONS) if motion is None else motion
@@ -175,54 +176,38 @@ class OwnClips(NamedTuple):
     video: UInt8[Tensor, "b t 3 h w"]  # 0 to 255
     label: Int[Tensor, " b"]  # places in `classes`
     classes: tuple[str, ...]
+    names: tuple[str, ...]  # `class/clip`, so that clips of one recording can be kept together in a split
 
 
 def load_clips(folder: str | Path, frames: int = 8, size: int = 32) -> OwnClips:
     """Read clips of your own: a folder for each class, in it a GIF file or a folder of pictures for each clip.
 
     This is the layout of UCF101, after `ffmpeg -i clip.avi clip/%04d.jpg`. Of each clip, `frames` frames are taken at
-    even distances, cut to a square and resized.
+    even distances in time, cut to a square and resized. A picture that lies in a class folder itself is refused: nobody
+    knows which clip it is a frame of.
 
     Raises:
-        ValueError: fewer than two classes, a class without clips, a clip without frames or one that cannot be read.
+        ValueError: fewer than two classes, a class without clips; as `read_clip`.
     """
     for name, value in (("frames", frames), ("size", size)):
         check_positive("load_clips", name, float(value))
-    folders = sorted(path for path in Path(folder).glob("*") if path.is_dir())
-    if len(folders) < 2:
-        names = ", ".join(path.name for path in folders) or "none"
+    folder = Path(folder)
+    classes = [path for path in files_in(folder) if path.is_dir()] if folder.is_dir() else []
+    if len(classes) < 2:
+        names = ", ".join(path.name for path in classes) or "none"
         refuse("load_clips", f"a folder for each of two classes or more in {folder}", names, "One class says nothing.")
-    clips = [(path, label) for label, of_class in enumerate(folders) for path in _clips_in(of_class)]
-    video = torch.stack([_read_clip(path, frames, size) for path, _ in clips])
-    return OwnClips(video, torch.tensor([label for _, label in clips]), tuple(path.name for path in folders))
+    clips = [(path, label) for label, of_class in enumerate(classes) for path in files_in(of_class)]
+    empty = [path for label, path in enumerate(classes) if label not in {label for _, label in clips}]
+    if empty:
+        refuse("load_clips", "clips in each folder", f"none in {empty[0]}", "Add some, or remove the folder.")
+    video = torch.stack([_squares(read_clip(path, frames, "load_clips"), size) for path, _ in clips])
+    names = tuple(path.relative_to(folder).as_posix() for path, _ in clips)
+    return OwnClips(video, torch.tensor([label for _, label in clips]), tuple(path.name for path in classes), names)
 
 
-def _clips_in(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if not paths:
-        refuse("load_clips", "clips in each folder", f"none in {folder}", "Add some, or remove the folder.")
-    return paths
-
-
-def _read_clip(path: Path, frames: int, size: int) -> UInt8[Tensor, "t 3 size size"]:
-    fix = "Use GIF, or a folder of pictures: ffmpeg -i clip.avi clip/%04d.jpg makes one."
-    files = sorted(file for file in path.iterdir() if not file.name.startswith(".")) if path.is_dir() else [path]
-    try:
-        if path.is_dir():
-            pictures = [Image.open(files[i]) for i in _evenly(frames, len(files), path)]
-        else:
-            film = list(map(Image.Image.copy, ImageSequence.Iterator(Image.open(path))))
-            pictures = [film[i] for i in _evenly(frames, len(film), path)]
-        square = [ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.BICUBIC) for picture in pictures]
-    except (UnidentifiedImageError, OSError, EOFError) as error:
-        refuse("load_clips", "a clip that can be read", f"{path}: {error}", fix)
-    return rearrange(torch.from_numpy(np.stack(square)), "t h w c -> t c h w")
-
-
-def _evenly(frames: int, length: int, path: Path) -> list[int]:
-    if not length:
-        refuse("load_clips", "a frame or more in each clip", f"none in {path}", "Add some, or remove the folder.")
-    return [math.floor((i + 0.5) / frames * length) for i in range(frames)]
+def _squares(film: list[Image.Image], size: int) -> UInt8[Tensor, "t 3 size size"]:
+    squares = [np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)) for picture in film]
+    return rearrange(torch.from_numpy(np.stack(squares)), "t h w c -> t c h w")
 
 
 def to_gif(video: UInt8[Tensor, "b t 3 h w"], columns: int = 6, zoom: int = 2, seconds: float = 1.0) -> bytes:
@@ -233,7 +218,11 @@ def to_gif(video: UInt8[Tensor, "b t 3 h w"], columns: int = 6, zoom: int = 2, s
         columns: clips a row.
         zoom: pixels of the animation for each of the clip's, across and down.
         seconds: that one round lasts.
+
+    Raises:
+        ValueError: clips of floats.
     """
+    check_pixels("to_gif", video)
     b, t, _, h, w = video.shape
     grid = F.pad(video, (1, 1, 1, 1), value=255)
     grid = torch.cat([grid, torch.full((-b % columns, *grid.shape[1:]), 255, dtype=torch.uint8)])

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from mmlib.check import refuse
 from mmlib.checkpoint import TwoFiles
-from mmlib.data.emoji import make_pictures, split_pictures
+from mmlib.data.emoji import make_pictures, right_answers, split_pictures
 from mmlib.data.text import Tokenizer
 from mmlib.metrics import recall_at_k
 from mmlib.models.clip import CLIP, CLIPConfig
@@ -71,12 +71,10 @@ class Pairs:
 
     def recall(self, model: CLIP) -> float:
         """Share of the validation names whose picture comes first among all validation pictures."""
-        names = [name for names in self.validation.names for name in names]
-        owner = torch.tensor([i for i, names in enumerate(self.validation.names) for _ in names])
+        names = list(dict.fromkeys(name for names in self.validation.names for name in names))
         image_emb = evaluate(model, model.encode_image, self.validation.image / 255)
         text_emb = evaluate(model, model.encode_text, self.tokenizer.encode(names))
-        right = owner[:, None] == torch.arange(len(self.validation))
-        return float(recall_at_k(text_emb @ image_emb.T, right, 1))
+        return float(recall_at_k(text_emb @ image_emb.T, right_answers(names, self.validation.names), 1))
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
