@@ -111,9 +111,10 @@ def test_a_kernel_killed_in_training_runs_again_to_the_same_result(tmp_path, dra
 KILLED = """
 import os, signal, sys
 import numpy as np
+from mmlib import atomic
 from mmlib.data import cache
 if sys.argv[1] == "killed":
-    cache.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    atomic.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 print(cache.cached_array("name", (3,), lambda: np.arange(3, dtype=np.uint8)).tolist())
 """
 
@@ -175,8 +176,8 @@ def test_no_space_left_while_the_bytes_are_written(tmp_path, monkeypatch):
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path))
 
     class Full:
-        def __init__(self, handle, mode):
-            os.close(handle)
+        def __init__(self, path, mode):
+            path.touch()
 
         def __enter__(self):
             return self
@@ -187,7 +188,7 @@ def test_no_space_left_while_the_bytes_are_written(tmp_path, monkeypatch):
         def write(self, content):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmlib.data.cache.os.fdopen", Full)
+    monkeypatch.setattr("mmlib.data.cache.open", Full, raising=False)
     assert cached_array("name", (3,), lambda: np.arange(3, dtype=np.uint8)).tolist() == [0, 1, 2]
     assert list(tmp_path.iterdir()) == []
 
@@ -255,10 +256,11 @@ OWN = """
 import sys
 from pathlib import Path
 import torch
-from mmlib import plots, results, source
+from mmlib import plots, source
 from mmlib.checkpoint import load_checkpoint, save_checkpoint
 from mmlib.data.emoji import load_pictures, make_pictures
 from mmlib.data.text import Tokenizer
+from tools.readme import readme_table
 folder = Path(sys.argv[1])
 pictures = load_pictures(folder, size=8)
 assert pictures.names == (("a café", "女超级英雄"), ("I ı İ ß",)), ascii(pictures.names)
@@ -271,7 +273,7 @@ load_checkpoint(folder / "课程 run.pt", {}, {"model": model})
 figure = plots.plot_lines({"x": ([0, 1.5], [0.25, 1.5])}, "step", "nats")
 figure.canvas.draw()
 assert "0.6" in {label.get_text() for label in figure.axes[0].get_yticklabels()}  # a point, no comma
-print(f"{results.readme_table(Path('notebooks')).count('|') > 100} {0.5:.2f} {'I'.lower()}")
+print(f"{readme_table(Path('notebooks')).count('|') > 100} {0.5:.2f} {'I'.lower()}")
 """
 
 
