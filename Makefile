@@ -41,7 +41,7 @@ test:
 notebooks:
 	@sh tools/setup.sh test
 	@$(PYTHON) tools/notebooks.py notebooks
-	@$(PYTHON) -m mmlib.results README.md notebooks
+	@$(PYTHON) tools/readme.py README.md notebooks
 	@$(PYTHON) tools/equations.py docs/teaching notebooks
 
 bands:

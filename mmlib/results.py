@@ -1,14 +1,7 @@
-"""What a notebook reports at its end, and the two tables of these reports in the README.
-
-    python -m mmlib.results README.md notebooks
-
-rewrites them from the committed outputs: what was measured, between the markers `<!-- results -->` and
-`<!-- /results -->`, and what it cost, between `<!-- budgets -->` and `<!-- /budgets -->`.
-"""
+"""What a notebook reports at its end, and what a notebook file last reported."""
 
 import json
 import math
-import os
 import sys
 from html import escape
 from pathlib import Path
@@ -39,7 +32,7 @@ def report(
 
     Raises:
         AssertionError: a metric is under its floor.
-        ValueError: a metric whose value is missing or not finite, or an entry that is none of the four above.
+        ValueError: a metric without a value, with a number that is not finite, or with an entry of another name.
     """
     rows = {name: _row(name, metric) for name, metric in metrics.items()}
     facts = {"train_seconds": round(train_seconds, 1), "threads": torch.get_num_threads(), "seed": seed}
@@ -49,7 +42,7 @@ def report(
 
     low = {name: row for name, row in rows.items() if row["floor"] is not None and row["value"] < row["floor"]}
     if low and complete:
-        found = "; ".join(f"{name} is {_show(row['value'])}, under {_show(row['floor'])}" for name, row in low.items())
+        found = "; ".join(f"{name} is {show(row['value'])}, under {show(row['floor'])}" for name, row in low.items())
         fix = "Restart the kernel and run all cells; then try another seed."
         raise AssertionError(f"{notebook}: {found}. {fix}")
 
@@ -60,91 +53,16 @@ def read(path: str | Path) -> dict:
     Raises:
         ValueError: the file is no notebook, or it was never run to its end.
     """
-    cells = _cells(path)
+    where = f"results.read({str(path)!r})"
+    try:
+        cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
+    except (ValueError, KeyError, TypeError):
+        refuse(where, "a notebook file", "something else", "Restore it from version control.")
     outputs = (output.get("data", {}) for cell in cells for output in cell.get("outputs", []))
     found = [data[MIME] for data in outputs if MIME in data]
     if not found:
-        refuse(f"results.read({str(path)!r})", "a notebook with reported results", "none", "Run it: make notebooks.")
+        refuse(where, "a notebook with reported results", "none", "Run it: make notebooks.")
     return found[-1]
-
-
-def readme_table(folder: str | Path) -> str:
-    """One row in Markdown for each metric of each notebook in the folder, which stands beside the README.
-
-    Metrics with a floor come first, then by name: notebook files are written with their keys sorted.
-
-    Raises:
-        ValueError: there is no notebook, or one without results.
-    """
-    rows = ["| notebook | trained in | metric | value | chance | control |", "|---|---|---|---|---|---|"]
-    for path in _notebooks(folder):
-        results, link = read(path), link_to(path)
-        for name, row in sorted(results["metrics"].items(), key=lambda item: (item[1]["floor"] is None, item[0])):
-            shown = " | ".join(_show(row[column]) for column in ("value", "chance", "control"))
-            rows.append(f"| {link} | {results['train_seconds']:.0f} s | `{name}` | {shown} |")
-    return "\n".join(rows)
-
-
-def budget_table(folder: str | Path) -> str:
-    """One row in Markdown for each notebook in the folder: time, memory and size of its file.
-
-    Raises:
-        ValueError: there is no notebook, or one without results, or one that `make notebooks` has not timed.
-    """
-    rows = ["| notebook | whole run | longest cell | peak memory | file |", "|---|---|---|---|---|"]
-    for path in _notebooks(folder):
-        results, size = read(path), path.stat().st_size / 1e6
-        if "total_seconds" not in results:
-            refuse("budget_table", f"times in {path.name}", "none", "Run it: make notebooks.")
-        times = f"{results['total_seconds']:.0f} s | {results['longest_cell_seconds']:.0f} s, {results['longest_cell']}"
-        rows.append(f"| {link_to(path)} | {times} | {_show(results['peak_memory_gb'])} GB | {size:.1f} MB |")
-    return "\n".join(rows)
-
-
-def link_to(path: Path) -> str:
-    """A link in Markdown to a notebook, which stands in a folder beside the README."""
-    return f"[{_title(path)}]({path.parent.name}/{path.name})"
-
-
-def insert_table(readme: str, table: str, name: str = "results") -> str:
-    """The README's text with the table between the markers of this name.
-
-    Raises:
-        ValueError: the markers are missing, or there more than once.
-    """
-    begin, finish = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, start, rest = readme.partition(begin)
-    old, end, after = rest.partition(finish)
-    if not (start and end) or begin in rest or finish in after:
-        refuse(
-            "insert_table", f"one {begin} and, behind it, one {finish}", "something else", "Put them into the README."
-        )
-    return f"{before}{begin}\n\n{table}\n\n{finish}{after}"
-
-
-def renew_table(readme: str | Path, table: str, name: str = "results") -> None:
-    """Write the table between the markers of this name into the README, or leave the file as it was."""
-    path = Path(readme)
-    text = insert_table(path.read_text(encoding="utf-8"), table, name)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def main(readme: str, folder: str) -> None:
-    """Bring the README's tables up to date."""
-    renew_table(readme, readme_table(folder))
-    renew_table(readme, budget_table(folder), "budgets")
-
-
-def _notebooks(folder: str | Path) -> list[Path]:
-    paths = sorted(Path(folder).glob("*.ipynb"))
-    if not paths:
-        refuse("mmlib.results", f"notebooks in {str(folder)!r}", "none", "Name the folder that holds them.")
-    return paths
 
 
 def _row(name: str, metric: dict) -> dict:
@@ -153,8 +71,10 @@ def _row(name: str, metric: dict) -> dict:
     where, unknown = f"report: metric {name}", sorted(metric.keys() - set(COLUMNS))
     if unknown:
         refuse(where, f"any of {', '.join(COLUMNS)}", ", ".join(unknown), "Check the spelling.")
-    if row["value"] is None or not math.isfinite(row["value"]):
-        refuse(where, "a value that is a finite number", str(row["value"]), "Look at how it is computed.")
+    for column, number in row.items():
+        missing = number is None and column == "value"
+        if missing or (number is not None and not math.isfinite(number)):
+            refuse(where, f"a {column} that is a finite number", str(number), "Look at how it is computed.")
     return row
 
 
@@ -168,8 +88,9 @@ def _peak_memory_gb() -> float | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
 
 
-def _show(number: float | None) -> str:
-    return "-" if number is None else f"{number:.12g}"  # a count of parameters keeps all its digits
+def show(number: float | None) -> str:
+    """A number of a report as its tables have it; a count of parameters keeps all its digits."""
+    return "-" if number is None else f"{number:.12g}"
 
 
 def _caption(results: dict) -> str:
@@ -180,7 +101,7 @@ def _caption(results: dict) -> str:
 
 def _plain(results: dict) -> str:
     lines = [("metric", *COLUMNS)]
-    lines += [(name, *(_show(row[column]) for column in COLUMNS)) for name, row in results["metrics"].items()]
+    lines += [(name, *(show(row[column]) for column in COLUMNS)) for name, row in results["metrics"].items()]
     width = max(len(line[0]) for line in lines)
     table = [line[0].ljust(width) + "".join(cell.rjust(10) for cell in line[1:]) for line in lines]
     return "\n".join([_caption(results), *table])
@@ -190,28 +111,7 @@ def _html(results: dict) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in ("metric", *COLUMNS))
     body = ""
     for name, row in results["metrics"].items():
-        cells = "".join(f"<td>{_show(row[column])}</td>" for column in COLUMNS)
+        cells = "".join(f"<td>{show(row[column])}</td>" for column in COLUMNS)
         body += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
     caption = f"<caption>{escape(_caption(results))}</caption>"
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cells(path: str | Path) -> list[dict]:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError, TypeError):
-        pass
-    refuse(f"results.read({str(path)!r})", "a notebook file", "something else", "Restore it from version control.")
-
-
-def _title(path: Path) -> str:
-    """The first heading of a notebook, or the name of its file."""
-    texts = ("".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "markdown")
-    headings = (line[2:].strip() for text in texts for line in text.splitlines() if line.startswith("# "))
-    return next(headings, path.stem)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m mmlib.results README.md notebooks")
-    main(*sys.argv[1:])

@@ -8,9 +8,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch.optim import AdamW
 from tqdm import tqdm
 
 from mmlib.check import check_positive, refuse
-from mmlib.checkpoint import OneFile, TwoFiles
+from mmlib.checkpoint import Checkpoint
 
 # Widgets answer from another thread while the model trains. Whoever holds this lock sees no half-updated model.
 lock = threading.RLock()
@@ -50,12 +49,10 @@ def train(
     seed: int = 0,
     precision: torch.dtype | None = None,
     device: str | torch.device | None = None,
-    measure: Callable[[nn.Module], dict[str, float]] | None = None,
-    measure_every: int = 50,
+    measure: tuple[Callable[[nn.Module], dict[str, float]], int] | None = None,
     on_step: Callable[[dict], None] | None = None,
     stop: threading.Event | None = None,
-    checkpoint: str | Path | TwoFiles | None = None,
-    checkpoint_every: int = 100,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train the model in place, and give the history of all its steps, those before a checkpoint included.
 
@@ -65,70 +62,71 @@ def train(
         loss_of: gives the loss of a batch, a scalar in nats.
         steps: how often the weights are updated.
         lr: the learning rate at its peak.
-        weight_decay: pull towards zero, on matrices only; biases, gains and scales stay free.
+        weight_decay: pull towards zero, 0 or more, on matrices only; biases, gains and scales stay free.
         warmup: share of the steps in which the learning rate rises, in [0, 1).
         clip_norm: longest gradient that is followed; a longer one is cut to this length.
         seed: of batches, augmentation and dropout. The model's first weights are drawn before this call.
         precision: of the heavy arithmetic; None for float16 on CUDA and float32 elsewhere.
         device: None for the best one of this machine.
-        measure: judges the model on held-out data, every `measure_every` steps and after the last.
+        measure: what judges the model on held-out data, and every how many steps; it also does so after the last.
         on_step: is given a dict after each step: step, steps, loss, lr, grad_norm, seconds, metrics.
         stop: set it, from any thread, and training ends before the next step.
-        checkpoint: a file, or two by turns, to keep the run in, every `checkpoint_every` steps, at the end and when
-            stopped. If it is there already the run goes on from it; a finished run returns at once. It holds the
-            settings and the weights, but cannot know your data or your loss: delete it when those have changed.
+        checkpoint: where the run is kept, also at the end and when stopped. A run that is there already goes on; a
+            finished one returns at once. It holds the settings and the weights, but cannot know your data or your
+            loss: delete the folder when those have changed.
 
     Raises:
-        ValueError: a bad argument, a loss that is not finite, a checkpoint that is damaged or of another run.
+        ValueError: a bad argument, a loss that is not finite, a checkpoint that is damaged, of another run, in use, or
+            cannot be written.
     """
-    _check_arguments(warmup, steps=steps, lr=lr, measure_every=measure_every, checkpoint_every=checkpoint_every)
+    judge, every = measure or (None, steps)
+    _check_arguments(warmup, weight_decay, steps=steps, lr=lr, clip_norm=clip_norm, every=every)
     device = torch.device(device or pick_device())
     precision = precision or (torch.float16 if device.type == "cuda" else torch.float32)
     with lock:
         optimizer = make_optimizer(model.to(device), weight_decay)
     scaler = GradScaler(device.type, enabled=precision == torch.float16)  # else small gradients round to 0
 
-    history, parts = History(), {"model": model, "optimizer": optimizer, "scaler": scaler}
+    parts = {"model": model, "optimizer": optimizer, "scaler": scaler}
     settings = dict(steps=steps, lr=lr, weight_decay=weight_decay, warmup=warmup, clip_norm=clip_norm, seed=seed)
     settings |= {"precision": str(precision)}
-    keeper = OneFile(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
-    if keeper is not None:
+    with checkpoint or nullcontext():
         with lock:
-            history = History(**(keeper.load(settings, parts) or {}))
-    done, start = len(history.losses), time.perf_counter() - history.seconds
+            history = History(**(checkpoint.load(settings, parts) if checkpoint else {}))
+        done, start = len(history.losses), time.perf_counter() - history.seconds
 
-    for step in tqdm(range(done + 1, steps + 1), "training", initial=done, total=steps, disable=None):
-        if stop is not None and stop.is_set():
-            break
-        with held(model, training=True):
-            torch.manual_seed(seed * 1_000_003 + step)
-            batch = to_device(batch_of(step), device)
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                loss = loss_of(model, batch)
-            _check_scalar(loss)
-            step_lr = learning_rate(step, steps, lr, warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = step_lr
-            loss_value, grad_norm = update(model, loss, optimizer, scaler, clip_norm, step)
-        time.sleep(0)  # so that a widget waiting for the lock has it before the loop comes back
+        for step in tqdm(range(done + 1, steps + 1), "training", initial=done, total=steps, disable=None):
+            if stop is not None and stop.is_set():
+                break
+            with held(model, training=True):
+                torch.manual_seed(seed * 1_000_003 + step)
+                batch = to_device(batch_of(step), device)
+                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                    loss = loss_of(model, batch)
+                _check_scalar(loss)
+                step_lr = learning_rate(step, steps, lr, warmup)
+                for group in optimizer.param_groups:
+                    group["lr"] = step_lr
+                loss_value, grad_norm = update(model, loss, optimizer, scaler, clip_norm, step)
+            time.sleep(0)  # so that a widget waiting for the lock has it before the loop comes back
 
-        metrics = {}
-        if measure is not None and (step % measure_every == 0 or step == steps):
-            with held(model, training=False), torch.inference_mode():
-                metrics = {name: float(value) for name, value in measure(model).items()}
-            history.metrics.append((step, metrics))
+            metrics = {}
+            if judge is not None and (step % every == 0 or step == steps):
+                with held(model, training=False), torch.inference_mode():
+                    metrics = {name: float(value) for name, value in judge(model).items()}
+                history.metrics.append((step, metrics))
 
-        history.losses.append(loss_value)
-        history.lrs.append(step_lr)
-        history.seconds = time.perf_counter() - start
-        if keeper is not None and step % checkpoint_every == 0:
-            keeper.save(settings, parts, vars(history))
-        if on_step is not None:
-            record = dict(step=step, steps=steps, loss=loss_value, lr=step_lr, grad_norm=grad_norm)
-            on_step(record | {"seconds": history.seconds, "metrics": metrics})
+            history.losses.append(loss_value)
+            history.lrs.append(step_lr)
+            history.seconds = time.perf_counter() - start
+            if checkpoint and step % checkpoint.every == 0:
+                checkpoint.save(vars(history))
+            if on_step is not None:
+                record = dict(step=step, steps=steps, loss=loss_value, lr=step_lr, grad_norm=grad_norm)
+                on_step(record | {"seconds": history.seconds, "metrics": metrics})
 
-    if keeper is not None:
-        keeper.save(settings, parts, vars(history))
+        if checkpoint:
+            checkpoint.save(vars(history))
     history.stopped = len(history.losses) < steps
     optimizer.zero_grad()  # their memory is free again
     return history
@@ -237,11 +235,13 @@ def evaluate(model: nn.Module, encode: Callable[..., Tensor], *inputs: Tensor, b
     return torch.cat(results)
 
 
-def _check_arguments(warmup: float, **positive: int | float) -> None:
+def _check_arguments(warmup: float, weight_decay: float, **positive: int | float) -> None:
     for name, value in positive.items():
         check_positive("train", name, float(value))
     if not 0 <= warmup < 1:
         refuse("train", "warmup in [0, 1)", str(warmup), "It is a share of the steps: 0.1 is a tenth of them.")
+    if not 0 <= weight_decay < math.inf:
+        refuse("train", "weight_decay of 0 or more", str(weight_decay), "Below 0 the weights grow without end.")
 
 
 def _check_scalar(loss: Any) -> None:

@@ -48,6 +48,7 @@ def drawings(tmp_path):
 SOME_TRAINING = """
 import time
 import torch
+from mmlib.checkpoint import Checkpoint
 from mmlib.data.emoji import make_pictures
 from mmlib.train import train
 
@@ -63,7 +64,6 @@ history = train(
     device="cpu",
     on_step=lambda record: (print(f"step {record['step']};", flush=True), time.sleep(0.02)),
     checkpoint=CHECKPOINT,
-    checkpoint_every=5,
 )
 print("losses", history.losses, "weights", model.weight.sum().item())
 """
@@ -85,9 +85,9 @@ def said_by(client, code, until="losses"):
 @pytest.mark.parametrize("with_checkpoint", [True, False])
 def test_a_kernel_killed_in_training_runs_again_to_the_same_result(tmp_path, drawings, with_checkpoint):
     """From its checkpoint where it had one, from the start where not."""
-    cache, checkpoint = tmp_path / "cache", tmp_path / "run.pt" if with_checkpoint else None
+    cache, checkpoint = tmp_path / "cache", f"Checkpoint({str(tmp_path / 'run')!r}, every=5)"
     code = SOME_TRAINING.replace("FOLDER", repr(str(drawings)))
-    run = code.replace("CHECKPOINT", repr(checkpoint and str(checkpoint)))
+    run = code.replace("CHECKPOINT", checkpoint if with_checkpoint else "None")
     manager, client = start_new_kernel(kernel_name="python3", env=os.environ | {"MMLIB_CACHE": str(cache)})
     try:
         said_by(client, run, until="step 12;")
@@ -111,9 +111,10 @@ def test_a_kernel_killed_in_training_runs_again_to_the_same_result(tmp_path, dra
 KILLED = """
 import os, signal, sys
 import numpy as np
+from mmlib import atomic
 from mmlib.data import cache
 if sys.argv[1] == "killed":
-    cache.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    atomic.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 print(cache.cached_array("name", (3,), lambda: np.arange(3, dtype=np.uint8)).tolist())
 """
 
@@ -133,8 +134,9 @@ FULL = """
 import os, sys
 import numpy as np
 import torch
-from mmlib.checkpoint import load_checkpoint, save_checkpoint
+from mmlib.checkpoint import Checkpoint
 from mmlib.data.cache import cached_array
+from mmlib.train import train
 
 made = []
 def make():
@@ -146,15 +148,21 @@ for _ in range(2):
 assert len(made) == 4 and not os.listdir(sys.argv[1]), os.listdir(sys.argv[1])  # made each time, nothing left behind
 assert cached_array("small", (9,), lambda: np.arange(9, dtype=np.uint8)).tolist() == list(range(9))
 
-model, path = torch.nn.Linear(4, 4), os.path.join(sys.argv[1], "run.pt")
-save_checkpoint(path, {}, {"model": model}, {"losses": [1.0]})
-kept = {name: value.clone() for name, value in model.state_dict().items()}
+def learn(model, folder):
+    options = {"steps": 3, "lr": 0.1, "device": "cpu", "checkpoint": Checkpoint(folder, every=1)}
+    return train(model, lambda step: torch.ones(1, 4), lambda model, x: model(x).square().mean(), **options).losses
+
+folder = os.path.join(sys.argv[1], "run")
+small = torch.nn.Linear(4, 4)
+losses = learn(small, folder)
+kept = sorted(os.listdir(folder))
 try:
-    save_checkpoint(path, {}, {"model": torch.nn.Linear(300, 300)}, {"losses": [2.0]})
-except Exception as error:
-    print("said:", type(error).__name__, error)
-assert load_checkpoint(path, {}, {"model": model}) == {"losses": [1.0]}
-assert sorted(os.listdir(sys.argv[1])) == ["run.pt", "small"]
+    learn(torch.nn.Linear(4, 4000), os.path.join(sys.argv[1], "other"))
+except ValueError as error:
+    print("said:", error)
+again = torch.nn.Linear(4, 4)
+assert learn(again, folder) == losses and torch.equal(again.weight, small.weight)
+assert sorted(os.listdir(folder)) == kept == ["lock", "run.0.pt", "run.1.pt"]
 print("whole")
 """
 
@@ -167,7 +175,7 @@ def test_a_disk_that_is_really_full(root, tmp_path):
         pytest.skip("only root on Linux can mount a small disk to fill")
     done = subprocess.run([*command, FULL], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and done.stdout.endswith("whole\n"), done.stderr
-    assert "said: " in done.stdout
+    assert "other'): expected a folder that can be written, got [Errno 28] No space left on device" in done.stdout
 
 
 def test_no_space_left_while_the_bytes_are_written(tmp_path, monkeypatch):
@@ -175,8 +183,8 @@ def test_no_space_left_while_the_bytes_are_written(tmp_path, monkeypatch):
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path))
 
     class Full:
-        def __init__(self, handle, mode):
-            os.close(handle)
+        def __init__(self, path, mode):
+            path.touch()
 
         def __enter__(self):
             return self
@@ -187,7 +195,7 @@ def test_no_space_left_while_the_bytes_are_written(tmp_path, monkeypatch):
         def write(self, content):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmlib.data.cache.os.fdopen", Full)
+    monkeypatch.setattr("mmlib.data.cache.open", Full, raising=False)
     assert cached_array("name", (3,), lambda: np.arange(3, dtype=np.uint8)).tolist() == [0, 1, 2]
     assert list(tmp_path.iterdir()) == []
 
@@ -255,10 +263,11 @@ OWN = """
 import sys
 from pathlib import Path
 import torch
-from mmlib import plots, results, source
-from mmlib.checkpoint import load_checkpoint, save_checkpoint
+from mmlib import plots, source
+from mmlib.checkpoint import Checkpoint
 from mmlib.data.emoji import load_pictures, make_pictures
 from mmlib.data.text import Tokenizer
+from tools.readme import readme_table
 folder = Path(sys.argv[1])
 pictures = load_pictures(folder, size=8)
 assert pictures.names == (("a café", "女超级英雄"), ("I ı İ ß",)), ascii(pictures.names)
@@ -266,12 +275,14 @@ tokenizer = Tokenizer.from_texts(name for names in pictures.names for name in na
 assert tokenizer.encode(["I"]).shape == tokenizer.encode(["i"]).shape
 assert len(make_pictures(8, folder)) == 2
 model = torch.nn.Linear(2, 2)
-save_checkpoint(folder / "课程 run.pt", {}, {"model": model}, {})
-load_checkpoint(folder / "课程 run.pt", {}, {"model": model})
+with Checkpoint(folder / "课程 run") as checkpoint:
+    assert checkpoint.load({}, {"model": model}) == {}
+    checkpoint.save({"losses": [1.0]})
+    assert checkpoint.load({}, {"model": model}) == {"losses": [1.0]}
 figure = plots.plot_lines({"x": ([0, 1.5], [0.25, 1.5])}, "step", "nats")
 figure.canvas.draw()
 assert "0.6" in {label.get_text() for label in figure.axes[0].get_yticklabels()}  # a point, no comma
-print(f"{results.readme_table(Path('notebooks')).count('|') > 100} {0.5:.2f} {'I'.lower()}")
+print(f"{readme_table(Path('notebooks')).count('|') > 100} {0.5:.2f} {'I'.lower()}")
 """
 
 

@@ -130,4 +130,4 @@ def test_two_who_share_a_home_prepare_their_pages_at_once(root, tmp_path):
     both = [subprocess.Popen(command, cwd=root, text=True, **pipes) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert not (tmp_path / "pages" / "old page.ipynb").exists() and not list(tmp_path.rglob("*.partial"))
+    assert not (tmp_path / "pages" / "old page.ipynb").exists() and not list(tmp_path.rglob("*.tmp"))

@@ -45,7 +45,7 @@ def test_readme_maps_every_room_of_mmlib():
 
 
 def test_readme_shows_the_committed_results_and_what_they_cost():
-    from mmlib.results import budget_table, readme_table
+    from tools.readme import budget_table, readme_table
 
     for name, table_of in (("results", readme_table), ("budgets", budget_table)):
         table = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", read("README.md"), flags=re.S)[1]

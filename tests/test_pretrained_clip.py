@@ -1,17 +1,20 @@
 """Published CLIP checkpoints: random weights of transformers' own class, read by ours and given back."""
 
+import inspect
 import json
 import string
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmlib.layers import QuickGELU
+from mmlib.layers import ConvStem, PatchEmbedding, QuickGELU
 from mmlib.losses import clip_loss
-from mmlib.models.clip import CLIP, CLIPConfig
-from mmlib.pretrained import load_clip, save_clip
+from mmlib.models.clip import CLIP
+from mmlib.pretrained import Preparation, load_clip, save_clip
 from mmlib.pretrained.clip import INNER, OUTER, _config_of, places_of
 
 transformers = pytest.importorskip("transformers")
@@ -131,8 +134,10 @@ def test_text_is_read_at_its_first_end_whatever_the_padding(tmp_path):
     assert_same(model, peer, torch.rand(1, 3, 16, 16), rows)
 
 
-def test_old_settings_that_call_the_end_2_mean_the_largest_id(tmp_path):
-    peer = write_peer(tmp_path, eos_token_id=2)
+@pytest.mark.parametrize("padding", [0, 7])
+def test_old_settings_that_call_the_end_2_mean_the_tokenizers(padding, tmp_path):
+    """Also where rows without a token pad the embedding to a round number."""
+    peer = write_peer(tmp_path, eos_token_id=2, vocab_size=len(TOKENS) + padding)
     model, _, tokenizer = load_clip(tmp_path)
     assert model.config.end_id == len(TOKENS) - 1
     assert_same(model, peer, torch.rand(1, 3, 16, 16), tokenizer.encode(TEXTS))
@@ -198,14 +203,53 @@ def test_our_weights_go_back_to_transformers(kind, tmp_path):
     assert again.prepare == published.prepare and again.model.config.activation == published.model.config.activation
     for got, expected in zip(again.model.parameters(), published.model.parameters(), strict=True):
         assert torch.equal(got, expected)
-    assert not list((tmp_path / "ours").glob("*.part"))
+    assert not list((tmp_path / "ours").glob("*.tmp"))
 
 
-def test_a_model_with_a_stem_of_convolutions_has_no_place_in_the_layout(folder, tmp_path):
+def own(folder, model=CLIP, **changes):
+    """What is published there, with a new model of the same sizes."""
     published = load_clip(folder)
-    with pytest.raises(ValueError, match="save_clip: expected patches by one convolution"):
-        save_clip(published._replace(model=CLIP(CLIPConfig(vocabulary=9))), tmp_path)
+    return published._replace(model=model(replace(published.model.config, **changes)).eval())
+
+
+class WithMore(CLIP):
+    def __init__(self, config):
+        super().__init__(config)
+        self.text.more = torch.nn.Linear(2, 2)
+
+
+UNSAVED = {
+    "stem": (dict(stem=ConvStem), r"patches by one convolution \(PatchEmbedding\) without a bias, got ConvStem"),
+    "bias": (dict(stem=partial(PatchEmbedding, bias=True)), "without a bias, got PatchEmbedding"),
+    "activation": (dict(activation=torch.nn.ReLU), "an activation QuickGELU or GELU, got ReLU"),
+    "size": (dict(image_size=24), "a preparation that cuts to 24 pixels, got 16"),
+    "end": (dict(end_id=7), f"ends texts with 7, got one of {len(TOKENS)} pieces that ends texts with 85"),
+    "vocabulary": (dict(vocabulary=86 - 1), "a tokenizer of at most 85 pieces"),
+}
+
+
+@pytest.mark.parametrize("changes, words", UNSAVED.values(), ids=UNSAVED)
+def test_what_the_layout_has_no_place_for_is_not_saved(changes, words, folder, tmp_path):
+    published = own(folder, **({"stem": PatchEmbedding} | changes))
+    with pytest.raises(ValueError, match=f"^save_clip: expected .*{words}"):
+        save_clip(published, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_parameter_that_the_layout_does_not_know_is_named(folder, tmp_path):
+    with pytest.raises(
+        ValueError, match="^WithMore: expected parameters of the published layout, got text.more.weight"
+    ):
+        save_clip(own(folder, WithMore, stem=PatchEmbedding), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_does_not_standardise_its_pictures_comes_back_the_same(folder, tmp_path):
+    published = own(folder, stem=PatchEmbedding)
+    save_clip(published, tmp_path)
+    image = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(load_clip(tmp_path).model.encode_image(image), published.model.encode_image(image))
+    assert load_clip(tmp_path).prepare.std == (1, 1, 1)  # as transformers reads it
 
 
 PUBLISHED = {
@@ -226,7 +270,7 @@ def test_published_sizes(name, monkeypatch):
     from mmlib.pretrained import clip
 
     text, vision, embed, parameters = PUBLISHED[name]
-    config = _config_of("test", clip.TEXT | text, clip.VISION | vision, embed)
+    config = _config_of("test", clip.TEXT | text, clip.VISION | vision, {"projection_dim": embed})
     with torch.device("meta"):
         theirs = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=embed)
         peer = transformers.CLIPModel(theirs)
@@ -285,6 +329,9 @@ def test_bad_pictures_and_texts_are_refused(folder):
     pixels = np.zeros((20, 20, 3), dtype=np.uint8)
     bad = [
         (pixels, r"expected a list of pictures, got \(20, 20, 3\). One"),
+        (Image.fromarray(pixels), r"Preparation.pictures: expected a list of pictures, got Image. One\? Put it into a"),
+        ("cat.png", "expected a list of pictures, got str. One"),
+        ([Image.new("I;16", (20, 20))], "expected pictures of 8 bits a colour, got mode I;16. Bring the values"),
         ([], "got an empty list"),
         ([pixels / 255], r"got ndarray \(20, 20, 3\) float64. Values from 0 to 1"),
         (["cat.png"], "expected PIL pictures.*got str"),
@@ -292,7 +339,7 @@ def test_bad_pictures_and_texts_are_refused(folder):
     ]
     for pictures, words in bad:
         with pytest.raises(ValueError, match=words):
-            prepare.pictures(pictures)
+            inspect.unwrap(Preparation.pictures)(prepare, pictures)  # as without the tests' check of types
     for texts in ("a cat", []):
         with pytest.raises(ValueError, match="Pieces.encode: expected a list of texts"):
             tokenizer.encode(texts)

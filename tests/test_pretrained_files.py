@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import math
+import re
 import sys
+from itertools import product
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,6 +16,7 @@ from test_pretrained_clip import TOKENS, write_peer
 
 from mmlib.pretrained import hub, load_clip
 from mmlib.pretrained.hub import folder_of
+from mmlib.pretrained.pieces import read_pieces
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -110,12 +114,16 @@ REFUSED = [
     (dict(text_config=dict(intermediate_size=40)), "4 times as wide, and 3 colours, got intermediate_size"),
     (dict(vision_config=dict(num_channels=1)), "3 colours, got .* 1 colours"),
     (dict(text_config=dict(vocab_size=-1)), "a whole number for vocab_size, got -1"),
+    (dict(text_config=dict(num_hidden_layers=True)), "a whole number for num_hidden_layers, got True"),
+    (dict(text_config=dict(layer_norm_eps=0)), "layer_norm_eps above 0 and below 1, got 0"),
+    (dict(projection_dim=[]), r"a whole number for projection_dim, got \[\]"),
+    (dict(text_config=[]) | dict(text_config_dict=["x"]), "text_config of config.json, got .*which is no dictionary"),
     (dict(text_config=dict(eos_token_id=[1, 2])), r"a whole number for eos_token_id, got \[1, 2\]"),
     (
         dict(text_config=dict(eos_token_id=7)),
         f"ends texts with 7, got one of {len(TOKENS)} pieces that ends .* with 85",
     ),
-    (dict(text_config=dict(vocab_size=80)), "a tokenizer of 80 pieces"),
+    (dict(text_config=dict(vocab_size=80)), "a tokenizer of at most 80 pieces"),
     (dict(vision_config=dict(image_size=24)), "cut to 24 pixels, rescaled by 1/255, got size="),
 ]
 
@@ -136,14 +144,76 @@ def test_settings_that_are_refused(settings, words, folder):
         dict(do_resize=False),
         dict(do_normalize=False),
         dict(rescale_factor=1.0),
-        dict(image_std=[1]),
         dict(size={"height": 16}),
+        dict(size=True),
+        dict(resample="cubic"),
+        dict(rescale_factor=[]),
     ],
 )
 def test_preparations_that_are_refused(settings, folder):
     change(folder / "preprocessor_config.json", **settings)
     with pytest.raises(ValueError, match="load_clip: expected pictures resized by their shorter side"):
         load_clip(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(image_std=[1]),
+        dict(image_std=[0.2, 0, 0.2]),
+        dict(image_std=[0.2, -1, 0.2]),
+        dict(image_std=[0.2, math.nan, 0.2]),
+        dict(image_mean="abc"),
+        dict(image_mean=None),
+        dict(image_mean=[0.5, math.inf, 0.5]),
+    ],
+)
+def test_colours_that_cannot_be_are_refused(settings, folder):
+    change(folder / "preprocessor_config.json", **settings)
+    with pytest.raises(
+        ValueError, match="load_clip: expected three numbers each for image_mean and, above 0, image_std"
+    ):
+        load_clip(folder)
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_weights_that_are_no_numbers_are_named(value, folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["visual_projection.weight"][1, 2] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ValueError, match="1 that do not fit:\n  visual_projection.weight holds NaN or infinity\n"):
+        load_clip(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("text", ["[]", "7", '"text"', "null"])
+def test_settings_that_are_no_names_with_values(name, text, folder):
+    if "index" in name:
+        (folder / "model.safetensors").unlink()
+        text = f'{{"weight_map": {text}}}' if text != "null" else "[]"
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=f"^load_clip: expected .*{name}.*|checkpoint of model_type|pictures resized"):
+        load_clip(folder)
+
+
+ODD = ([], {}, "x", None, True, -1, 0, 1, 1.5, math.nan, ["a"], 10**30)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "text_config", "vision_config"])
+def test_no_odd_value_of_any_setting_ends_in_a_raw_error(name, folder, monkeypatch):
+    pieces = read_pieces("test", folder, len(TOKENS), None, 14)
+    monkeypatch.setattr("mmlib.pretrained.clip.read_pieces", lambda *_: pieces)
+    path, refused = folder / (name if name.endswith("json") else "config.json"), 0
+    whole = json.loads(path.read_text())
+    for key, value in product(whole.get(name, whole), ODD):
+        odd = whole[name] | {key: value} if name in whole else value
+        path.write_text(json.dumps(whole | ({name: odd} if name in whole else {key: odd})))
+        try:
+            load_clip(folder)
+        except ValueError as error:
+            assert re.match("load_clip: expected|CLIP: expected|Attention: expected", str(error)), (key, value, error)
+            refused += 1
+    assert refused > 20
 
 
 def test_a_preparation_inside_that_of_a_processor(folder):
@@ -189,16 +259,14 @@ class FakeHub(ModuleType):
     def try_to_load_from_cache(self, name, file, revision):
         return str(self.cache / file) if (self.cache / file).exists() else None
 
-    def hf_hub_download(self, name, file, revision):
-        self.fetched.append(file)
-        self.cache.mkdir(exist_ok=True)
-        (self.cache / file).write_bytes(self.damage or (self.served / file).read_bytes())
-        return str(self.cache / file)
-
-    def snapshot_download(self, name, revision, local_files_only):
-        assert local_files_only
-        if not self.cache.exists():
+    def snapshot_download(self, name, revision, local_files_only=False, allow_patterns=()):
+        if local_files_only and not self.cache.exists():
             raise huggingface_hub.errors.LocalEntryNotFoundError("nothing")
+        self.cache.mkdir(exist_ok=True)
+        for file in allow_patterns:
+            if not (self.cache / file).exists():
+                self.fetched.append(file)
+                (self.cache / file).write_bytes(self.damage or (self.served / file).read_bytes())
         return str(self.cache)
 
     def get_repo_discussions(self, name, author):
@@ -293,7 +361,7 @@ def test_a_network_that_breaks_down_in_the_middle(fake, monkeypatch):
     def broken(*args, **kwargs):
         raise huggingface_hub.errors.LocalEntryNotFoundError("cannot find the file on the hub")
 
-    monkeypatch.setattr(fake, "hf_hub_download", broken)
+    monkeypatch.setattr(fake, "snapshot_download", broken)
     with pytest.raises(ConnectionError, match="LocalEntryNotFoundError.*Else call again: it goes on where it stopped"):
         get(download=True)
 
@@ -318,8 +386,8 @@ def test_the_hub_has_what_the_fake_stands_for():
 
     api = huggingface_hub.HfApi
     asked = {api.model_info: "revision files_metadata timeout", api.get_repo_discussions: "author"}
-    asked |= {huggingface_hub.hf_hub_download: "revision", huggingface_hub.try_to_load_from_cache: "revision"}
-    asked |= {huggingface_hub.snapshot_download: "revision local_files_only"}
+    asked |= {huggingface_hub.try_to_load_from_cache: "revision"}
+    asked |= {huggingface_hub.snapshot_download: "revision local_files_only allow_patterns"}
     for function, names in asked.items():
         assert set(names.split()) <= set(inspect.signature(function).parameters)
 

@@ -1,13 +1,17 @@
 """Published TimeSformer checkpoints: random weights of transformers' own class, read by ours and given back."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from einops import rearrange
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from mmlib.models.timesformer import TimeSformer, TimeSformerConfig
+from mmlib.layers import ConvStem, PatchEmbedding
+from mmlib.models.timesformer import TimeSformer
 from mmlib.pretrained import load_timesformer, save_timesformer
 from mmlib.pretrained.files import places_of
 from mmlib.pretrained.timesformer import INNER, ONES, OUTER
@@ -100,11 +104,31 @@ def test_our_weights_go_back_to_transformers(kind, tmp_path):
         assert torch.equal(got, expected)
 
 
-def test_what_the_layout_has_no_place_for_is_not_saved(folder, tmp_path):
+UNSAVED = {
+    "centre": (dict(centre=True), "a model with centre=False, got centre=True. Build on a loaded model"),
+    "stem": (dict(stem=ConvStem), r"patches by one convolution \(PatchEmbedding\) with a bias, got ConvStem"),
+    "bias": (dict(stem=PatchEmbedding), ".* with a bias, got PatchEmbedding"),
+    "classes": (dict(classes=2), "2 classes or more, and 2 names for them, got 3"),
+    "more classes": (dict(classes=4), "2 classes or more, and 4 names for them, got 3"),
+    "size": (dict(image_size=24), "a preparation that cuts to 24 pixels, got 16"),
+}
+
+
+@pytest.mark.parametrize("changes, words", UNSAVED.values(), ids=UNSAVED)
+def test_what_the_layout_has_no_place_for_is_not_saved(changes, words, folder, tmp_path):
     published = load_timesformer(folder)
-    with pytest.raises(ValueError, match="save_timesformer: expected PatchEmbedding.*got ConvStem, centre=True"):
-        save_timesformer(published._replace(model=TimeSformer(TimeSformerConfig(classes=3))), tmp_path)
+    config = replace(published.model.config, **({"stem": partial(PatchEmbedding, bias=True)} | changes))
+    with pytest.raises(ValueError, match=f"^save_timesformer: expected {words}"):
+        save_timesformer(published._replace(model=TimeSformer(config)), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_does_not_standardise_its_clips_comes_back_the_same(folder, tmp_path):
+    published = load_timesformer(folder)
+    model = TimeSformer(replace(published.model.config, stem=partial(PatchEmbedding, bias=True))).eval()
+    save_timesformer(published._replace(model=model), tmp_path)
+    video = torch.rand(2, 3, 3, 16, 16)
+    torch.testing.assert_close(load_timesformer(tmp_path).model(video), model(video))
 
 
 @pytest.mark.parametrize("classes, parameters", [(400, 121_566_352), (174, 121_392_558)])
@@ -154,6 +178,11 @@ def test_clips_are_prepared_as_in_transformers(folder):
         ValueError, match=r"Preparation.clips: expected clips of as many frames each, got lengths \[2, 3"
     ):
         prepare.clips([clips[0], clips[1, :2]])
+    for one in (clips[0], [Image.new("RGB", (20, 20))] * 3):
+        with pytest.raises(
+            ValueError, match="Preparation.clips: expected a list of .*clip.*, got .* One. Put it into a"
+        ):
+            prepare.clips(one)
 
 
 REFUSED = [
@@ -167,6 +196,8 @@ REFUSED = [
         dict(id2label={"0": "archery", "2": "bowling"}),
         "expected config.json with a name in id2label for each of its classes, got 2 names",
     ),
+    (dict(id2label={"0": "archery", "1": 7}), "expected config.json with a name in id2label .*, got 2 names"),
+    (dict(id2label=["archery", "bowling"]), "expected config.json with a name in id2label.*, which is no dictionary"),
     (dict(image_size=[16, 16]), r"expected config.json with a whole number for image_size, got \[16, 16\]"),
 ]
 

@@ -16,9 +16,7 @@ import scale_worker
 import torch
 import torch.nn.functional as F
 from jaxtyping import TypeCheckError
-from torch import nn
 
-from mmlib.checkpoint import TwoFiles
 from mmlib.layers import PatchEmbedding
 from mmlib.losses import clip_loss
 from mmlib.models.clip import CLIP, CLIPConfig
@@ -26,7 +24,6 @@ from mmlib.scale import clip as recipe
 from mmlib.scale.__main__ import main
 from mmlib.scale.cached import backward_in_pieces
 from mmlib.scale.gather import clip_loss_of_all
-from mmlib.train import train
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["-m", "mmlib.scale", "01_clip", "--steps", "20", "--batch", "15"]  # 8 and 7: uneven
@@ -257,6 +254,30 @@ def test_dropout_repeats_itself():
     assert torch.rand(()) == after  # as if each number had been drawn once
 
 
+def test_a_frozen_tower_stays_as_it_is_and_the_other_learns():
+    model, inputs = small_clip(stem=PatchEmbedding), large_batch(20)
+    model.image.requires_grad_(False)
+    for frozen in (None, model.text):
+        if frozen is not None:
+            frozen.requires_grad_(False)  # now the scale alone is left
+        model.zero_grad()
+        clip_loss(*model(*inputs)).backward()
+        grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad()
+        backward_in_pieces(lambda *few: model(*few)[:2], lambda i, t: clip_loss(i, t, model.log_scale), inputs, piece=7)
+        theirs = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        assert theirs.keys() == grads.keys()
+        for name, grad in grads.items():
+            torch.testing.assert_close(theirs[name], grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_a_side_that_the_loss_does_not_look_at():
+    weight = torch.ones(3, 2, requires_grad=True)
+    inputs = [torch.randn(5, 3), torch.randn(5, 3)]
+    backward_in_pieces(lambda a, b: (a @ weight, b @ weight), lambda a, b: a.square().sum(), inputs, piece=2)
+    torch.testing.assert_close(weight.grad, 2 * inputs[0].T @ inputs[0] @ weight.detach())
+
+
 def test_batch_normalisation_is_the_exception_in_training_mode():
     model, inputs = small_clip(), large_batch(32)
     in_training = [at_once(model, inputs)[0], in_pieces(model, inputs, 8)[0]]
@@ -340,7 +361,14 @@ def test_processes_take_apart_what_they_draw_alike(pairs, monkeypatch):
 def test_without_torchrun_it_is_one_process(capsys, tmp_path):
     main(["01_clip", "--steps", "2", "--batch", "4", "--checkpoint", str(tmp_path), "--precision", "bfloat16"])
     assert re.search(r"01_clip: 2 steps of 4 pairs, processes: 1, .*validation R@1 0\.\d+\.", capsys.readouterr().out)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.0.pt", "run.1.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "run.0.pt", "run.1.pt"]
+
+
+def test_a_folder_that_is_a_file_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "taken").touch()
+    monkeypatch.setattr(recipe.Pairs, "batch_of", lambda *_: pytest.fail("a step was made"))
+    with pytest.raises(ValueError, match=r"Checkpoint\('.*taken'\): expected a folder that can be written, got .*Is"):
+        main(["01_clip", "--steps", "2", "--batch", "4", "--checkpoint", str(tmp_path / "taken")])
 
 
 def test_a_batch_that_is_too_small_is_refused():
@@ -401,99 +429,3 @@ def test_when_one_process_hangs_the_other_says_so_and_ends(two, tmp_path):
     wait_for(tmp_path / "run.0.pt", [first, second])
     second.send_signal(signal.SIGSTOP)
     assert_gives_up(first, number=0, patience=8)
-
-
-# ---- two files by turns
-
-
-def finished_run(folder, steps=4, **settings):
-    torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-
-    def batch_of(step):
-        return torch.randn(4, 3)
-
-    keeper = TwoFiles(folder, {"batch": 4} | settings)
-    options = {"steps": steps, "lr": 0.1, "device": "cpu", "checkpoint_every": 1, "checkpoint": keeper}
-    history = train(model, batch_of, lambda model, x: model(x).square().mean(), **options)
-    return history, model.weight.detach().clone()
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-300])
-
-
-def newest(folder):
-    return max(folder.glob("run.?.pt"), key=lambda path: len(torch.load(path)["history"]["losses"]))
-
-
-def stop_after(folder, step):
-    """A folder as a kill behind this step leaves it."""
-    torch.manual_seed(0)
-    model = nn.Linear(3, 2)
-
-    def killed(record):
-        if record["step"] == step:
-            raise KeyboardInterrupt
-
-    options = {"steps": 4, "lr": 0.1, "device": "cpu", "checkpoint_every": 1, "on_step": killed}
-    with pytest.raises(KeyboardInterrupt):
-        keeper = TwoFiles(folder, {"batch": 4})
-        train(
-            model, lambda k: torch.randn(4, 3), lambda model, x: model(x).square().mean(), checkpoint=keeper, **options
-        )
-
-
-def test_the_older_file_is_taken_when_the_newer_is_half_written(tmp_path, capsys):
-    whole, weight = finished_run(tmp_path / "whole")
-    stop_after(tmp_path / "cut", 3)
-    assert len(torch.load(newest(tmp_path / "cut"))["history"]["losses"]) == 3
-    cut(newest(tmp_path / "cut"))
-    history, same_weight = finished_run(tmp_path / "cut")
-    said = capsys.readouterr().out
-    assert re.search(r"run\.0\.pt is damaged, perhaps half written: going on from run\.1\.pt\.", said)
-    assert history.losses == whole.losses and torch.equal(weight, same_weight)
-
-
-def test_a_whole_file_is_never_written_over_while_the_other_is_damaged(tmp_path):
-    stop_after(tmp_path, 3)
-    cut(damaged := newest(tmp_path))
-    keeper = TwoFiles(tmp_path, {"batch": 4})
-    assert keeper._newest()[2] == "" and keeper.paths[keeper.turn] == damaged
-
-
-def test_of_two_whole_files_the_newer_is_taken(tmp_path):
-    stop_after(tmp_path, 3)
-    history = TwoFiles(tmp_path, {"batch": 4})._newest()[1]["history"]
-    assert len(history["losses"]) == 3 and len(list(tmp_path.iterdir())) == 2
-
-
-def test_two_damaged_files_are_refused(tmp_path):
-    finished_run(tmp_path)
-    for path in tmp_path.iterdir():
-        cut(path)
-    with pytest.raises(ValueError, match="expected a whole checkpoint, got damaged files only. Delete the folder"):
-        finished_run(tmp_path)
-
-
-def test_what_a_killed_write_leaves_is_cleared_away(tmp_path):
-    (tmp_path / "run.0.pt.123.tmp").write_bytes(b"half")
-    finished_run(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.0.pt", "run.1.pt"]
-
-
-@pytest.mark.parametrize("change", [{"batch": 8}, {"processes": 2}])
-def test_a_run_of_another_batch_is_refused(tmp_path, change):
-    finished_run(tmp_path, processes=1)
-    with pytest.raises(ValueError, match="expected a run with {0}={1}, got {0}=".format(*next(iter(change.items())))):
-        finished_run(tmp_path, **({"processes": 1} | change))
-
-
-def test_a_run_of_another_model_is_refused(tmp_path):
-    torch.save(
-        {"settings": {"batch": 4}, "parts": {"model": {"w": torch.ones(3)}}, "history": {"losses": []}},
-        tmp_path / "run.0.pt",
-    )
-    keeper = TwoFiles(tmp_path, {"batch": 4})
-    with pytest.raises(ValueError, match=r"expected the model's w to be absent, got \(3,\)"):
-        keeper.load({}, {"model": nn.Linear(3, 2)})

@@ -1,4 +1,4 @@
-"""The scripts behind `make lab` and `make notebooks`."""
+"""The scripts behind `make lab` and `make notebooks`, and the numbers that scripts and tests give to notebooks."""
 
 import json
 import os
@@ -10,6 +10,8 @@ import time
 
 import nbformat
 import pytest
+
+from tools.parameters import set_parameters
 
 WIDGET_CELL = "import ipywidgets\nipywidgets.IntSlider(3)"
 
@@ -92,9 +94,32 @@ def test_a_notebook_that_fails_is_named_and_left_as_it_was(root, tmp_path):
     before = path.read_bytes()
     done = run(root, "tools/notebooks.py", tmp_path)
     assert done.returncode == 1 and "broken.ipynb failed" in done.stderr and "ZeroDivisionError" in done.stderr
-    assert path.read_bytes() == before and list(tmp_path.glob("*.partial")) == []
+    assert path.read_bytes() == before and list(tmp_path.glob("*.tmp")) == []
 
 
 def test_a_folder_without_notebooks_is_refused(root, tmp_path):
     done = run(root, "tools/notebooks.py", tmp_path)
     assert done.returncode == 1 and "No notebook in" in done.stderr
+
+
+def notebook_with(parameters):
+    cell = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("steps = 1"), cell])
+
+
+def test_parameters_get_other_values_and_keep_their_comments():
+    notebook = notebook_with("steps=900  # long\nfew_steps = 2\nname = 'a'")
+    changed = set_parameters(notebook, steps=7, name=r"b\1")
+    assert changed.cells[1].source == "steps=7  # long\nfew_steps = 2\nname = 'b\\\\1'"
+    assert changed.cells[0].source == "steps = 1" and "900" in notebook.cells[1].source
+
+
+@pytest.mark.parametrize("parameters", ["few_steps = 2", "steps = 2\nsteps = 3"])
+def test_a_parameter_that_is_not_there_once_is_refused(parameters):
+    with pytest.raises(ValueError, match="the cell tagged `parameters` must hold one line `steps = ...`:\nf?e?w?_?s"):
+        set_parameters(notebook_with(parameters), steps=7)
+
+
+def test_every_notebook_has_what_other_runs_change(root):
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        set_parameters(nbformat.read(path, as_version=4), seed=7, steps=2, short_steps=2)

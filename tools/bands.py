@@ -6,7 +6,6 @@ that is what this is for.
 """
 
 import os
-import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,28 +14,20 @@ from pathlib import Path
 
 import nbformat
 from nbclient.exceptions import CellExecutionError
+from parameters import set_parameters
+from readme import link_to, renew_table
 
-from mmlib.results import MIME, link_to, renew_table
+from mmlib.results import MIME
 from notebooks import execute
 
 SEEDS, THREADS = (0, 1, 2), (2, 1)
 CORES = 2  # kernels run beside each other as long as their threads have a core each
 
 
-def with_seed(path, seed):
-    """The notebook at `path` with another seed, and its small trainings cut short: no floor hangs on them."""
-    notebook = nbformat.read(path, as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    cell.source, count = re.subn(r"(?m)^seed = \d+", f"seed = {seed}", cell.source)
-    cell.source = re.sub(r"(?m)^short_steps = \d+", "short_steps = 2", cell.source)
-    if count != 1:
-        sys.exit(f"{path.name}: the cell tagged `parameters` must hold one line `seed = 0`.")
-    return notebook
-
-
 def metrics_of(path, seed, threads):
     """What the notebook reports, metric -> its row; also when `report` then fails, for a number under its floor."""
-    notebook = with_seed(path, seed)
+    # The small trainings are cut short: no floor hangs on them.
+    notebook = set_parameters(nbformat.read(path, as_version=4), seed=seed, short_steps=2)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     with suppress(CellExecutionError):
         execute(notebook, path.parent, env=environment)

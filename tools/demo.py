@@ -17,6 +17,7 @@ import nbformat
 from lab import checked_port, with_a_home
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from parameters import set_parameters
 
 from mmlib.data.cache import cache_folder
 from notebooks import write
@@ -61,23 +62,14 @@ def fingerprint(notebook, recipe):
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def set_parameters(code, recipe):
-    for name, value in recipe.items():
-        code, count = re.subn(rf"(?m)^{name} = [^#\n]*", f"{name} = {value}  ", code)
-        assert count == 1, f"the cell tagged `parameters` assigns {name} {count} times"
-    return code
-
-
 def cells_to_run(notebook, recipe):
     """The code cells up to the last demo, with the recipe's numbers; each tells the heading that it stands under."""
     cells, heading, last = [], "", 0
-    for cell in notebook.cells:
+    for cell in set_parameters(notebook, **recipe).cells:
         if cell.cell_type == "markdown":
             heading = ([heading] + re.findall(r"(?m)^##+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", cell.source)))[-1]
         elif cell.cell_type == "code":
-            tagged = "parameters" in cell.metadata.get("tags", [])
-            source = set_parameters(cell.source, recipe) if tagged else cell.source
-            cells.append(f"lecture.heading = {heading!r}\n{source}")
+            cells.append(f"lecture.heading = {heading!r}\n{cell.source}")
             if re.search(r"\bwidgets\.\w+Explorer\(", cell.source):
                 last = len(cells)
     return cells[:last]

@@ -7,9 +7,7 @@
 Models, data and the functions that a notebook has defined are kept as they are at the end (by cloudpickle).
 """
 
-import os
 import pickle
-from pathlib import Path
 
 import cloudpickle
 from IPython.display import Markdown, display
@@ -17,6 +15,7 @@ from ipywidgets import Text
 from torch import Tensor
 
 from mmlib import widgets
+from mmlib.atomic import atomic_write
 from mmlib.widgets.live import Live
 
 FINER = 2  # pixels drawn for a pixel shown, since a page for the last row is enlarged
@@ -52,13 +51,8 @@ def keep(path):
         {"heading": over, "demo": type(demo).__name__, "args": args, "kwargs": kwargs, "typed": _typed(demo)}
         for over, demo, args, kwargs in made
     ]
-    partial = Path(path).with_suffix(f".{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            cloudpickle.dump(demos, file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
+        cloudpickle.dump(demos, file)
 
 
 def _typed(demo):

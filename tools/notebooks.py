@@ -5,7 +5,6 @@ the kernel, and in place of a live widget, which no file can hold, a line that s
 run and each cell took stands with the notebook's results, beside the yardstick's time on this machine.
 """
 
-import os
 import re
 import sys
 import time
@@ -16,6 +15,7 @@ import yardstick
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from mmlib.atomic import atomic_write
 from mmlib.results import MIME
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -83,9 +83,8 @@ def clean(notebook):
 
 def write(notebook, path):
     """Whole or not at all: an interrupted run leaves the old notebook."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    nbformat.write(notebook, partial)
-    os.replace(partial, path)
+    with atomic_write(path) as unfinished:
+        nbformat.write(notebook, unfinished)
 
 
 def main(folder):

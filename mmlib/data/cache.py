@@ -8,13 +8,14 @@ the time to make the array again. (joblib.Memory keeps no checksum, and fails wh
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from platformdirs import user_cache_path
+
+from mmlib.atomic import atomic_write
 
 
 def cached_array(name: str, shape: tuple[int, ...], make: Callable[[], UInt8[np.ndarray, "..."]]) -> np.ndarray:
@@ -51,13 +52,6 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(array).digest())
-            file.write(array)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
+        file.write(hashlib.sha256(array).digest())
+        file.write(array)

@@ -13,12 +13,22 @@ import torch
 from torch import nn
 
 from mmlib.check import refuse
-from mmlib.layers import PatchEmbedding, QuickGELU
+from mmlib.layers import QuickGELU
 from mmlib.models.clip import CLIP, CLIPConfig
-from mmlib.pretrained.files import fill, places_of, read_config, read_sizes, read_weights, set_eps, write
+from mmlib.pretrained.files import (
+    fill,
+    part_of,
+    places_of,
+    read_config,
+    read_eps,
+    read_sizes,
+    read_weights,
+    set_eps,
+    write,
+)
 from mmlib.pretrained.hub import folder_of
-from mmlib.pretrained.pictures import FILE, Preparation, StandardisedPatches, read_preparation
-from mmlib.pretrained.pieces import Pieces, read_pieces
+from mmlib.pretrained.pictures import FILE, Preparation, StandardisedPatches, preparation_of, read_preparation
+from mmlib.pretrained.pieces import Pieces, check_pieces, read_pieces
 
 ACTIVATIONS = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
 OUTER = {
@@ -93,35 +103,41 @@ def load_clip(name: str | Path, download: bool = False, revision: str | None = N
     where = "load_clip"
     folder = folder_of(where, name, download, revision)
     settings = read_config(where, folder, "clip")
-    text = TEXT | (settings.get("text_config_dict") or settings.get("text_config") or {})  # the first: in old files
-    vision = VISION | (settings.get("vision_config_dict") or settings.get("vision_config") or {})
-    config = _config_of(where, text, vision, settings.get("projection_dim", 512))
-    tokenizer = read_pieces(where, folder, config.vocabulary, config.end_id, config.positions)
+    parts = {name: settings.get(f"{name}_dict") or settings.get(name) for name in ("text_config", "vision_config")}
+    text, vision = (part_of(where, f"{name} of config.json", part) for name, part in parts.items())  # _dict: old files
+    text, vision = TEXT | text, VISION | vision
+    config = _config_of(where, text, vision, {"projection_dim": 512} | settings)
+    text_eps, image_eps = read_eps(where, text), read_eps(where, vision)
+    # Old files call the end 2, by mistake: the tokenizer knows it.
+    end_id = None if config.end_id == 2 else config.end_id
+    tokenizer = read_pieces(where, folder, config.vocabulary, end_id, config.positions)
+    config = replace(config, end_id=tokenizer.pieces.eos_token_id)
     prepare = read_preparation(where, folder, config.image_size)
     with torch.device("meta"):  # no memory, and no random numbers for weights that are read anyway
         model = CLIP(replace(config, stem=partial(StandardisedPatches, mean=prepare.mean, std=prepare.std)))
     fill(where, model, read_weights(where, folder), places_of(model, OUTER, INNER))
-    set_eps(model.text, text["layer_norm_eps"])
-    set_eps(model.image, vision["layer_norm_eps"])
+    set_eps(model.text, text_eps)
+    set_eps(model.image, image_eps)
     return PublishedCLIP(model.eval(), prepare, tokenizer)
 
 
-def _config_of(where: str, text: dict[str, Any], vision: dict[str, Any], embed: int) -> CLIPConfig:
+def _config_of(where: str, text: dict[str, Any], vision: dict[str, Any], settings: dict[str, Any]) -> CLIPConfig:
     text_width, text_layers, text_heads = read_sizes(where, text, SIZES)
     image_width, image_layers, image_heads = read_sizes(where, vision, SIZES)
     vocabulary, positions, end_id = read_sizes(where, text, ("vocab_size", "max_position_embeddings", "eos_token_id"))
     image_size, patch = read_sizes(where, vision, ("image_size", "patch_size"))
+    (embed,) = read_sizes(where, settings, ("projection_dim",))
     hidden = text["intermediate_size"], vision["intermediate_size"]
     if hidden != (4 * text_width, 4 * image_width) or vision["num_channels"] != 3:
         got = f"intermediate_size {hidden} for widths {(text_width, image_width)}, {vision['num_channels']} colours"
         refuse(where, "blocks whose middle layer is 4 times as wide, and 3 colours", got, "mmlib's CLIP has no others.")
-    names = {text["hidden_act"], vision["hidden_act"]}
-    if len(names) > 1 or not names <= ACTIVATIONS.keys():
-        got = " and ".join(sorted(map(repr, names)))
+    names = [text["hidden_act"], vision["hidden_act"]]
+    if names[0] != names[1] or names[0] not in list(ACTIVATIONS):
+        got = " and ".join(sorted(set(map(repr, names))))
         refuse(where, f"hidden_act {' or '.join(ACTIVATIONS)}, one for both encoders", got, "mmlib has no others.")
     return CLIPConfig(
         vocabulary=vocabulary,
-        end_id=vocabulary - 1 if end_id == 2 else end_id,  # 2 stands in old files, by mistake, for the largest id
+        end_id=end_id,
         positions=positions,
         text_width=text_width,
         text_layers=text_layers,
@@ -132,7 +148,7 @@ def _config_of(where: str, text: dict[str, Any], vision: dict[str, Any], embed: 
         image_layers=image_layers,
         image_heads=image_heads,
         embed=embed,
-        activation=ACTIVATIONS[names.pop()],
+        activation=ACTIVATIONS[names[0]],
     )
 
 
@@ -140,17 +156,18 @@ def save_clip(published: PublishedCLIP, folder: str | Path) -> None:
     """Write a model, fine-tuned perhaps, so that `load_clip` and transformers read it.
 
     Raises:
-        ValueError: a model with other patches than the published ones.
+        ValueError: a model that the layout has no place for, with other patches, activations or parameters; a
+            preparation or a tokenizer of another model.
     """
-    model, folder = published.model, Path(folder)
+    where, model, folder = "save_clip", published.model, Path(folder)
     config, pieces = model.config, published.tokenizer.pieces
-    if not isinstance(model.image.patches, PatchEmbedding):
-        got, fix = type(model.image.patches).__name__, "The layout has no place for others."
-        refuse("save_clip", "patches by one convolution (PatchEmbedding)", got, fix)
-    shared = {
-        "hidden_act": next(name for name, activation in ACTIVATIONS.items() if activation is config.activation),
-        "projection_dim": config.embed,
-    }
+    activations = {activation: name for name, activation in ACTIVATIONS.items()}
+    if config.activation not in activations:
+        expected = f"an activation {' or '.join(each.__name__ for each in activations)}"
+        refuse(where, expected, config.activation.__name__, "The layout has no place for others.")
+    prepare = preparation_of(where, model.image.patches, published.prepare, config.image_size, bias=False)
+    check_pieces(where, pieces, config.vocabulary, config.end_id)
+    shared = {"hidden_act": activations[config.activation], "projection_dim": config.embed}
     text = shared | {
         "model_type": "clip_text_model",
         "hidden_size": config.text_width,
@@ -176,6 +193,6 @@ def save_clip(published: PublishedCLIP, folder: str | Path) -> None:
     }
     settings = {"architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": config.embed}
     settings |= {"text_config": text, "vision_config": vision}
-    prepared = published.prepare.settings() | {"image_processor_type": "CLIPImageProcessor"}
+    prepared = prepare.settings() | {"image_processor_type": "CLIPImageProcessor"}
     write(folder, model, places_of(model, OUTER, INNER), {"config.json": settings, FILE: prepared})
     pieces.save_pretrained(folder)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmlib.atomic import atomic_write
 from mmlib.check import refuse
 from mmlib.pretrained.hub import CONVERT, INDEX, WEIGHTS, need
 
@@ -33,12 +34,19 @@ def places_of(model: nn.Module, outer: Names, inner: Names, ones: Mapping[str, i
         outer: the beginnings of names, ours -> theirs.
         inner: names inside a block, ours -> theirs; several where they cut.
         ones: our name -> axes of length 1 that they put before it.
+
+    Raises:
+        ValueError: a parameter that their layout does not know.
     """
     places = {}
     for name in model.state_dict():
-        start = next(start for start in outer if name == start or name.startswith(f"{start}."))
-        theirs = (outer[start] + name.removeprefix(start),)
-        if block := re.fullmatch(r"(.+\.\d+)\.(.+)\.(weight|bias)", theirs[0]):
+        start = next((start for start in outer if name == start or name.startswith(f"{start}.")), None)
+        theirs = (outer.get(start, "") + name.removeprefix(start or ""),)
+        block = re.fullmatch(r"(.+\.\d+)\.(.+)\.(weight|bias)", theirs[0])
+        if start is None or (block and block[2] not in inner):
+            fix = "Keep such a model with torch.save."
+            refuse(type(model).__name__, "parameters of the published layout", f"{name} besides", fix)
+        if block:
             parts = inner[block[2]]
             theirs = tuple(f"{block[1]}.{part}.{block[3]}" for part in ([parts] if isinstance(parts, str) else parts))
         places[name] = Place(theirs, (ones or {}).get(name, 0))
@@ -55,7 +63,8 @@ def fill(where: str, model: nn.Module, theirs: dict[str, Tensor], places: dict[s
     """Give the model their weights, in 32 bits.
 
     Raises:
-        ValueError: names that are missing or left over and shapes that differ, all in one.
+        ValueError: names that are missing or left over, shapes that differ, and weights that are NaN or infinite, all
+            in one.
     """
     ours = model.state_dict()
     expected = {name: part.shape for key, place in places.items() for name, part in split(ours[key], place).items()}
@@ -65,6 +74,7 @@ def fill(where: str, model: nn.Module, theirs: dict[str, Tensor], places: dict[s
     for name in expected.keys() & found.keys():
         if expected[name] != found[name]:
             wrong.append(f"{name} has shape {tuple(found[name])}, not {tuple(expected[name])}")
+    wrong += [f"{name} holds NaN or infinity" for name, x in theirs.items() if not x.isfinite().all()]
     if wrong:
         got = f"{len(wrong)} that do not fit:\n  " + "\n  ".join(sorted(wrong)) + "\n"
         refuse(where, "the names and shapes that config.json promises", got, "Are both files of the same model?")
@@ -78,14 +88,23 @@ def read_json(where: str, folder: Path, name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file, with a list of what is there.
-        ValueError: no JSON, as after a download that was cut short.
+        ValueError: no JSON, as after a download that was cut short; JSON that is no dictionary.
     """
     if not (folder / name).is_file():
         _missing(where, folder, name)
+    fix = "Delete the file and fetch it again."
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
     except ValueError as error:
-        refuse(where, f"settings in {folder / name}", f"no JSON ({error})", "Delete the file and fetch it again.")
+        refuse(where, f"settings in {folder / name}", f"no JSON ({error})", fix)
+    return part_of(where, f"settings in {folder / name}", found)
+
+
+def part_of(where: str, expected: str, found: Any) -> dict[str, Any]:
+    """A part of the settings, which must be names with values; an empty one where there is none."""
+    if not isinstance(found, dict | None):
+        refuse(where, expected, f"{found!r:.40}, which is no dictionary", "Delete the file and fetch it again.")
+    return found or {}
 
 
 def read_config(where: str, folder: Path, model_type: str) -> dict[str, Any]:
@@ -106,7 +125,8 @@ def read_weights(where: str, folder: Path) -> dict[str, Tensor]:
     """
     files = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
-        files = sorted({Path(file).name for file in read_json(where, folder, INDEX).get("weight_map", {}).values()})
+        places = part_of(where, f"a weight_map in {folder / INDEX}", read_json(where, folder, INDEX).get("weight_map"))
+        files = sorted({Path(str(file)).name for file in places.values()})
     for file in files:
         if not (folder / file).is_file():
             _missing(where, folder, file)
@@ -133,17 +153,14 @@ def _missing(where: str, folder: Path, name: str) -> None:
 
 
 def write(folder: Path, model: nn.Module, places: dict[str, Place], settings: dict[str, dict]) -> None:
-    """Write weights and settings; each file is renamed when it is whole, so that none is ever cut short."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write weights and settings, each file whole or not at all."""
     state = {name: x for key, tensor in model.state_dict().items() for name, x in split(tensor, places[key]).items()}
     state = {name: x.detach().cpu().clone(memory_format=torch.contiguous_format) for name, x in state.items()}
-    part = folder / f"{WEIGHTS}.part"
-    need("save", "safetensors.torch").save_file(state, part, metadata={"format": "pt"})
-    part.replace(folder / WEIGHTS)
+    with atomic_write(folder / WEIGHTS) as unfinished:
+        need("save", "safetensors.torch").save_file(state, unfinished, metadata={"format": "pt"})
     for name, setting in settings.items():
-        part = folder / f"{name}.part"
-        part.write_text(json.dumps(setting, indent=2), encoding="utf-8")
-        part.replace(folder / name)
+        with atomic_write(folder / name) as unfinished:
+            unfinished.write_text(json.dumps(setting, indent=2), encoding="utf-8")
 
 
 def set_eps(model: nn.Module, eps: float) -> None:
@@ -153,6 +170,18 @@ def set_eps(model: nn.Module, eps: float) -> None:
             module.eps = eps
 
 
+def read_eps(where: str, config: Mapping[str, Any]) -> float:
+    """The small number of every LayerNorm, from settings.
+
+    Raises:
+        ValueError: it is no number above 0 and below 1.
+    """
+    eps = config["layer_norm_eps"]
+    if not isinstance(eps, float) or not 0 < eps < 1:
+        refuse(where, "config.json with a layer_norm_eps above 0 and below 1", repr(eps))
+    return eps
+
+
 def read_sizes(where: str, config: Mapping[str, Any], keys: Iterable[str]) -> list[int]:
     """Whole numbers above 0 from settings.
 
@@ -160,6 +189,6 @@ def read_sizes(where: str, config: Mapping[str, Any], keys: Iterable[str]) -> li
         ValueError: one is not there, or is something else.
     """
     for key in keys:
-        if not isinstance(config.get(key), int) or config[key] < 1:
+        if type(config.get(key)) is not int or not 0 < config[key] < 1e8:  # true and false are whole numbers to Python
             refuse(where, f"config.json with a whole number for {key}", repr(config.get(key)))
     return [config[key] for key in keys]

@@ -1,7 +1,8 @@
 """Where the files of a published model lie: in a folder, in the cache of the Hugging Face hub, or still on the hub.
 
-Nothing is downloaded unless the caller says so. A download says its size first, shows its progress, goes on where it
-was cut off, and is compared with the checksums that the hub gives.
+Nothing is downloaded unless the caller says so. `snapshot_download` of the hub's package shows the progress and goes on
+where it was cut off. Ours is what it does not do: choose one form of the weights, say its size first, and compare it
+with the checksums that the hub gives.
 """
 
 import hashlib
@@ -40,7 +41,7 @@ def folder_of(where: str, name: str | Path, download: bool, revision: str | None
         return Path(name)
     hub = need(where, "huggingface_hub")
     if download:
-        _download(where, hub, str(name), revision)
+        return _download(where, hub, str(name), revision)
     try:
         return Path(hub.snapshot_download(str(name), revision=revision, local_files_only=True))
     except (OSError, ValueError):  # not in the cache; not the name of a model
@@ -48,17 +49,19 @@ def folder_of(where: str, name: str | Path, download: bool, revision: str | None
         refuse(where, f"the weights of {name}", "none on this machine", fix, error=FileNotFoundError)
 
 
-def _download(where: str, hub: ModuleType, name: str, revision: str | None) -> None:
+def _download(where: str, hub: ModuleType, name: str, revision: str | None) -> Path:
     with _asking(where, name):
         info = hub.HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
     files = _wanted(where, hub, name, info.siblings)
     new = [file for file in files if not hub.try_to_load_from_cache(name, file.rfilename, revision=info.sha)]
     megabytes = sum(file.size for file in new) / 1e6
     print(f"{name}: {len(files)} files, of which {len(new)} must be downloaded, {megabytes:,.0f} MB.")
+    with _asking(where, name):
+        names = [file.rfilename for file in files]
+        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=names))
     for file in new:
-        with _asking(where, name):
-            path = Path(hub.hf_hub_download(name, file.rfilename, revision=revision))
-        _verify(where, path, file)
+        _verify(where, folder / file.rfilename, file)
+    return folder
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def _wanted(where: str, hub: ModuleType, name: str, siblings: list) -> list:
 
 def _verify(where: str, path: Path, file) -> None:
     """Compare size and, for large files, the SHA-256 that the hub gives; a damaged file is thrown away."""
-    right = path.stat().st_size == file.size
+    right = path.is_file() and path.stat().st_size == file.size
     if right and file.lfs is not None:
         with path.open("rb") as stream:
             digest = hashlib.sha256()

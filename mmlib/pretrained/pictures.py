@@ -1,6 +1,7 @@
 """Pictures and clips as published models saw them in training: resized, cut to a square, colours brought to a scale."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,11 +10,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmlib.check import refuse
 from mmlib.layers import PatchEmbedding
-from mmlib.pretrained.files import read_json
+from mmlib.pretrained.files import part_of, read_json
 
 SIZES = ("size", "crop_size", "rescale_factor", "image_mean", "image_std")
 FILE, FILE_OF_PROCESSOR = "preprocessor_config.json", "processor_config.json"
@@ -37,10 +38,7 @@ class Preparation(NamedTuple):
         Raises:
             ValueError: one picture in place of a list; something else than a picture in it.
         """
-        if getattr(pictures, "ndim", 4) != 4:
-            refuse("Preparation.pictures", "a list of pictures", str(tuple(pictures.shape)), "One? Put it into a list.")
-        if not len(pictures):
-            refuse("Preparation.pictures", "at least one picture", "an empty list")
+        pictures = _listed("Preparation.pictures", "pictures", pictures, axes=4)
         squares = np.stack([np.asarray(self._square(picture)) for picture in pictures])
         return rearrange(torch.from_numpy(squares), "b h w c -> b c h w") / 255
 
@@ -48,8 +46,10 @@ class Preparation(NamedTuple):
         """Make clips ready, each a list of as many pictures, or together one tensor (b t 3 h w).
 
         Raises:
-            ValueError: clips of different lengths; as `pictures`.
+            ValueError: one clip in place of a list; clips of different lengths; as `pictures`.
         """
+        clips = _listed("Preparation.clips", "clips", clips, axes=5)
+        clips = [_listed("Preparation.clips", "pictures for each clip", clip, axes=4) for clip in clips]
         lengths = sorted({len(clip) for clip in clips})
         if len(lengths) != 1:
             refuse("Preparation.clips", "clips of as many frames each", f"lengths {lengths}", "Take frames evenly.")
@@ -88,7 +88,19 @@ class StandardisedPatches(PatchEmbedding):
         return super().forward((image - mean) / std)
 
 
+def _listed(where: str, what: str, given: Any, axes: int) -> list:
+    if isinstance(given, str) or not isinstance(given, Iterable) or getattr(given, "ndim", axes) != axes:
+        got = str(tuple(given.shape)) if hasattr(given, "shape") else type(given).__name__
+        refuse(where, f"a list of {what}", got, "One? Put it into a list.")
+    if not (listed := list(given)):
+        refuse(where, f"a list of {what}", "an empty list")
+    return listed
+
+
 def _as_pil(picture: Any) -> Image.Image:
+    if isinstance(picture, Image.Image) and picture.mode[0] in "IF":
+        fix = "Bring the values to 0 to 255 first: a conversion would cut them off."
+        refuse("Preparation", "pictures of 8 bits a colour", f"mode {picture.mode}", fix)
     if isinstance(picture, Image.Image):
         return picture.convert("RGB")
     if isinstance(picture, Tensor) and picture.ndim == 3:
@@ -111,21 +123,56 @@ def read_preparation(where: str, folder: Path, image_size: int) -> Preparation:
 
     Raises:
         FileNotFoundError: neither file is there.
-        ValueError: another preparation than this one: resize the shorter side, cut a square, divide by 255.
+        ValueError: another preparation than this one: resize the shorter side, cut a square, divide by 255, subtract
+            three means, divide by three numbers above 0.
     """
     if not (folder / FILE).exists() and (folder / FILE_OF_PROCESSOR).exists():
-        found = read_json(where, folder, FILE_OF_PROCESSOR).get("image_processor", {})
+        inside = read_json(where, folder, FILE_OF_PROCESSOR).get("image_processor")
+        found = part_of(where, f"an image_processor in {folder / FILE_OF_PROCESSOR}", inside)
     else:
         found = read_json(where, folder, FILE)
     size, crop = found.get("size"), found.get("crop_size")
     shorter = size.get("shortest_edge") if isinstance(size, dict) else size
     crop = crop.get("height") if isinstance(crop, dict) else crop
     switches = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
-    colours = [tuple(map(float, found.get(key, ()))) for key in ("image_mean", "image_std")]
-    same = all(found.get(switch, True) for switch in switches) and [len(values) for values in colours] == [3, 3]
-    same = same and abs(255 * found.get("rescale_factor", 1 / 255) - 1) < 1e-4
-    if not same or not isinstance(shorter, int) or crop != image_size or crop > shorter:
+    mean, std = (_three_numbers(found.get(key)) for key in ("image_mean", "image_std"))
+    rescale, resample = found.get("rescale_factor", 1 / 255), found.get("resample", 3)
+    same = all(found.get(switch, True) for switch in switches) and resample in list(Image.Resampling)
+    same = same and isinstance(rescale, float) and abs(255 * rescale - 1) < 1e-4
+    if not same or type(shorter) is not int or crop != image_size or crop > shorter:
         got = ", ".join(f"{key}={found.get(key)}" for key in (*SIZES, *switches))
         expected = f"pictures resized by their shorter side and cut to {image_size} pixels, rescaled by 1/255"
         refuse(where, expected, got, "Prepare the pictures yourself, with transformers.")
-    return Preparation(shorter, crop, found.get("resample", 3), *colours)
+    if mean is None or std is None or min(std) <= 0:
+        got = f"image_mean={found.get('image_mean')}, image_std={found.get('image_std')}"
+        refuse(where, f"three numbers each for image_mean and, above 0, image_std in {folder}", got)
+    return Preparation(shorter, crop, resample, mean, std)
+
+
+def _three_numbers(values: Any) -> tuple[float, float, float] | None:
+    right = isinstance(values, list) and len(values) == 3 and all(type(x) in (int, float) for x in values)
+    return tuple(map(float, values)) if right and all(map(math.isfinite, values)) else None
+
+
+def preparation_of(where: str, patches: nn.Module, prepare: Preparation, image_size: int, bias: bool) -> Preparation:
+    """The preparation as files must tell it: with the colours that the model's own patches bring to a scale, if any.
+
+    Args:
+        where: who asks.
+        patches: of the model.
+        prepare: what its pictures go through.
+        image_size: of the model, in pixels.
+        bias: whether the layout has a place for one in the patches; it then needs one.
+
+    Raises:
+        ValueError: patches that the layout has no place for; a preparation for pictures of another size.
+    """
+    known = type(patches) in (PatchEmbedding, StandardisedPatches)
+    if not known or (patches.convolution.bias is not None) != bias:
+        expected = f"patches by one convolution (PatchEmbedding) {'with' if bias else 'without'} a bias"
+        refuse(where, expected, type(patches).__name__, "The layout has no place for others.")
+    if prepare.crop != image_size:
+        refuse(where, f"a preparation that cuts to {image_size} pixels", str(prepare.crop), "Use prepare._replace.")
+    if isinstance(patches, StandardisedPatches):
+        return prepare._replace(mean=patches.mean, std=patches.std)
+    return prepare._replace(mean=(0.0,) * 3, std=(1.0,) * 3)

@@ -38,13 +38,13 @@ class Pieces:
         return []
 
 
-def read_pieces(where: str, folder: Path, vocabulary: int, end_id: int, positions: int) -> Pieces:
+def read_pieces(where: str, folder: Path, vocabulary: int, end_id: int | None, positions: int) -> Pieces:
     """Read the tokenizer of a model.
 
     Args:
         where: who asks.
         folder: holds tokenizer.json, or vocab.json and merges.txt.
-        vocabulary, end_id, positions: of the model, which the tokenizer must fit.
+        vocabulary, end_id, positions: of the model, which the tokenizer must fit; None trusts the tokenizer's own end.
 
     Raises:
         FileNotFoundError: no tokenizer there.
@@ -60,8 +60,18 @@ def read_pieces(where: str, folder: Path, vocabulary: int, end_id: int, position
         pieces = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # of several packages
         refuse(where, f"a tokenizer in {folder}", str(error), "Delete its files and fetch them again.")
-    if pieces.eos_token_id != end_id or len(pieces) > vocabulary:
-        got = f"one of {len(pieces)} pieces that ends texts with {pieces.eos_token_id}"
-        expected = f"a tokenizer of {vocabulary} pieces that ends texts with {end_id}"
-        refuse(where, expected, got, "Are its files those of the same model?")
+    check_pieces(where, pieces, vocabulary, end_id)
     return Pieces(pieces, positions)
+
+
+def check_pieces(where: str, pieces: Any, vocabulary: int, end_id: int | None) -> None:
+    """Refuse the tokenizer of another model.
+
+    Raises:
+        ValueError: it has more pieces than the model, or ends texts with another one, or with none.
+    """
+    end = pieces.eos_token_id
+    if end is None or end != (end if end_id is None else end_id) or len(pieces) > vocabulary:
+        got = f"one of {len(pieces)} pieces that ends texts with {end}"
+        expected = f"a tokenizer of at most {vocabulary} pieces that ends texts with {end_id or 'one of them'}"
+        refuse(where, expected, got, "Are its files those of the same model?")

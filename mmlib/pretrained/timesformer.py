@@ -11,11 +11,20 @@ from typing import Any, NamedTuple
 import torch
 
 from mmlib.check import refuse
-from mmlib.layers import PatchEmbedding
 from mmlib.models.timesformer import TimeSformer, TimeSformerConfig
-from mmlib.pretrained.files import fill, places_of, read_config, read_sizes, read_weights, set_eps, write
+from mmlib.pretrained.files import (
+    fill,
+    part_of,
+    places_of,
+    read_config,
+    read_eps,
+    read_sizes,
+    read_weights,
+    set_eps,
+    write,
+)
 from mmlib.pretrained.hub import folder_of
-from mmlib.pretrained.pictures import FILE, Preparation, StandardisedPatches, read_preparation
+from mmlib.pretrained.pictures import FILE, Preparation, StandardisedPatches, preparation_of, read_preparation
 
 ATTENTION = {"divided_space_time": "divided", "joint_space_time": "joint", "space_only": "space"}
 OUTER = {
@@ -88,6 +97,7 @@ def load_timesformer(name: str | Path, download: bool = False, revision: str | N
     class_names = _class_names(where, settings)
     image_size, patch, frames, width, layers, heads = read_sizes(where, settings, SIZES)
     _check_kind(where, settings)
+    eps = read_eps(where, settings)
     prepare = read_preparation(where, folder, image_size)
     config = TimeSformerConfig(
         classes=len(class_names),
@@ -104,16 +114,17 @@ def load_timesformer(name: str | Path, download: bool = False, revision: str | N
     with torch.device("meta"):  # no memory, and no random numbers for weights that are read anyway
         model = TimeSformer(config)
     fill(where, model, read_weights(where, folder), places_of(model, OUTER, INNER, ONES))
-    set_eps(model, settings["layer_norm_eps"])
+    set_eps(model, eps)
     return PublishedTimeSformer(model.eval(), prepare, class_names)
 
 
 def _class_names(where: str, settings: dict[str, Any]) -> tuple[str, ...]:
-    names = {int(number): name for number, name in settings.get("id2label", {}).items()}
-    if sorted(names) != list(range(len(names))) or len(names) < 2:
-        got = f"{len(names)} names"
-        refuse(where, "config.json with a name in id2label for each of its classes", got, "Load a fine-tuned one.")
-    return tuple(names[number] for number in range(len(names)))
+    expected = "config.json with a name in id2label for each of its classes"
+    names = part_of(where, expected, settings.get("id2label"))
+    numbers = [str(number) for number in range(len(names))]
+    if len(names) < 2 or names.keys() != set(numbers) or not all(isinstance(name, str) for name in names.values()):
+        refuse(where, expected, f"{len(names)} names", "Load a fine-tuned one.")
+    return tuple(names[number] for number in numbers)
 
 
 def _check_kind(where: str, settings: dict[str, Any]) -> None:
@@ -123,7 +134,7 @@ def _check_kind(where: str, settings: dict[str, Any]) -> None:
     if wrong:
         needed = ", ".join(f"{key} {expected[key]}" for key in wrong)
         refuse(where, needed, ", ".join(map(repr, wrong.values())), "mmlib's TimeSformer has no others.")
-    if settings["attention_type"] not in ATTENTION:
+    if settings["attention_type"] not in list(ATTENTION):
         refuse(where, f"attention_type {', '.join(ATTENTION)}", repr(settings["attention_type"]))
 
 
@@ -131,12 +142,16 @@ def save_timesformer(published: PublishedTimeSformer, folder: str | Path) -> Non
     """Write a model, fine-tuned perhaps, so that `load_timesformer` and transformers read it.
 
     Raises:
-        ValueError: a model that the layout has no place for: other patches, or frames that lose their own mean colour.
+        ValueError: a model that the layout has no place for, with other patches or parameters, or frames that lose
+            their own mean colour; a preparation of another model; names for other classes.
     """
-    model, config = published.model, published.model.config
-    if not isinstance(model.patches, PatchEmbedding) or model.patches.convolution.bias is None or config.centre:
-        got = f"{type(model.patches).__name__}, centre={config.centre}"
-        refuse("save_timesformer", "PatchEmbedding with a bias, and centre=False", got, "Build on a loaded model.")
+    where, model, config = "save_timesformer", published.model, published.model.config
+    if config.centre:
+        refuse(where, "a model with centre=False", "centre=True", "Build on a loaded model.")
+    if len(published.class_names) != config.classes or config.classes < 2:
+        expected = f"2 classes or more, and {config.classes} names for them"
+        refuse(where, expected, f"{len(published.class_names)}", "Use published._replace(class_names=...).")
+    prepare = preparation_of(where, model.patches, published.prepare, config.image_size, bias=True)
     sizes = (config.image_size, config.patch, config.frames, config.width, config.layers, config.heads)
     settings = DEFAULTS | dict(zip(SIZES, sizes, strict=True))
     settings |= {
@@ -148,6 +163,6 @@ def save_timesformer(published: PublishedTimeSformer, folder: str | Path) -> Non
         "id2label": dict(enumerate(published.class_names)),
         "label2id": {name: number for number, name in enumerate(published.class_names)},
     }
-    prepared = published.prepare.settings() | {"image_processor_type": "VideoMAEImageProcessor"}
+    prepared = prepare.settings() | {"image_processor_type": "VideoMAEImageProcessor"}
     files = {"config.json": settings, FILE: prepared}
     write(Path(folder), model, places_of(model, OUTER, INNER, ONES), files)

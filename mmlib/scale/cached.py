@@ -15,7 +15,7 @@ def backward_in_pieces(
 ) -> Tensor:
     """Add the gradient of the whole batch to `.grad` with the memory of one piece, and give the loss.
 
-    Every piece is encoded twice: once to know its embeddings, and once to follow what the loss asks of them.
+    Every piece is encoded twice: once to know its embeddings, and once to follow their gradient to the weights.
 
     Equation: dL/dtheta = sum over pieces of sum_(i in piece) (dL/du_i du_i/dtheta + dL/dv_i dv_i/dtheta)
     (1.17; Gao et al. 2021, eq. 5)
@@ -24,7 +24,7 @@ def backward_in_pieces(
         encode: one piece of each input to embeddings, one tensor (b, e) for each side. Dropout repeats itself, but
             batch normalisation sees one piece at a time, as it would in any accumulation: with it the result is the
             whole batch's only in evaluation mode.
-        loss_of: the embeddings of the whole batch to a scalar; parameters in it, such as a scale, are reached too.
+        loss_of: the embeddings of the whole batch to a scalar; parameters in it, such as a scale, get theirs too.
         inputs: tensors with as many rows each.
         piece: rows that are encoded with a graph at once; the last piece may be smaller.
 
@@ -44,13 +44,15 @@ def backward_in_pieces(
 
     sides = [torch.cat(side).requires_grad_() for side in zip(*parts, strict=True)]
     loss = loss_of(*sides)
-    loss.backward()  # 2. what the loss asks of each embedding
+    loss.backward()  # 2. the gradient of each embedding; zero where the loss does not look at a side
 
-    asked = zip(*(side.grad.split(piece) for side in sides), strict=True)
-    for each, state, grads in zip(pieces, states, asked, strict=True):
+    grads = [(torch.zeros_like(side) if side.grad is None else side.grad).split(piece) for side in sides]
+    for each, state, *grad in zip(pieces, states, *grads, strict=True):
         with _replayed(state):
             emb = encode(*each)
-        torch.autograd.backward(tuple(emb), grads)  # 3. each piece again, now down to the weights
+        learned = [(e, g) for e, g in zip(emb, grad, strict=True) if e.requires_grad]  # a frozen tower learns nothing
+        if learned:
+            torch.autograd.backward(*zip(*learned, strict=True))  # 3. each piece again, now down to the weights
     return loss.detach()
 
 

@@ -13,13 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torchvision.transforms import v2
 
 from mmlib.check import refuse
-from mmlib.checkpoint import TwoFiles
+from mmlib.checkpoint import Checkpoint
 from mmlib.data.emoji import make_pictures, right_answers, split_pictures
 from mmlib.data.text import Tokenizer
 from mmlib.metrics import recall_at_k
 from mmlib.models.clip import CLIP, CLIPConfig
 from mmlib.scale.gather import clip_loss_of_all
-from mmlib.scale.processes import are_several, rank, world_size
+from mmlib.scale.processes import is_distributed, rank, world_size
 from mmlib.train import History, evaluate, train
 
 TEMPLATES = ["a picture of {}", "a drawing of {}", "{} in a picture", "this is {}"]
@@ -100,11 +100,12 @@ def train_clip(
     """
     torch.manual_seed(0)
     model = CLIP(CLIPConfig(vocabulary=len(pairs.tokenizer))).to(device)
-    learner = DistributedDataParallel(model, [device] if device.type == "cuda" else None) if are_several() else model
-    settings = {"batch": pairs.batch, "processes": world_size()}
-    keeper = None if checkpoint is None else TwoFiles(checkpoint, settings)
-    options = {"checkpoint": keeper, "checkpoint_every": max(1, steps // 20), "precision": precision}
-    return model, train(learner, pairs.batch_of, loss_of, steps=steps, lr=1e-3, device=device, **options)
+    learner = DistributedDataParallel(model, [device] if device.type == "cuda" else None) if is_distributed() else model
+    options = {"steps": steps, "lr": 1e-3, "device": device, "precision": precision}
+    if checkpoint is not None:
+        every = max(1, steps // 20)
+        options["checkpoint"] = Checkpoint(checkpoint, every, batch=pairs.batch, processes=world_size())
+    return model, train(learner, pairs.batch_of, loss_of, **options)
 
 
 def _draw(choices):

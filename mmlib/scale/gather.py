@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmlib.check import refuse
 from mmlib.losses import clip_loss
-from mmlib.scale.processes import are_several
+from mmlib.scale.processes import is_distributed
 
 
 def clip_loss_of_all(
@@ -48,7 +48,7 @@ def gather(x: Tensor) -> Tensor:
     >>> gather(torch.arange(3))  # no other process: nothing to gather
     tensor([0, 1, 2])
     """
-    return _Gather.apply(x) if are_several() else x
+    return _Gather.apply(x) if is_distributed() else x
 
 
 class _Gather(torch.autograd.Function):
@@ -66,6 +66,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        asked = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(asked)  # every process asks something of every row
-        return asked.split(ctx.counts)[dist.get_rank()]
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)  # every process has a gradient for every row
+        return total.split(ctx.counts)[dist.get_rank()]

@@ -13,19 +13,19 @@ import torch.distributed as dist
 from mmlib.check import check_positive
 
 
-def are_several() -> bool:
+def is_distributed() -> bool:
     """Whether this process belongs to a group, as those that torchrun starts do."""
     return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return dist.get_rank() if are_several() else 0
+    return dist.get_rank() if is_distributed() else 0
 
 
 def world_size() -> int:
     """The number of all processes, on all machines."""
-    return dist.get_world_size() if are_several() else 1
+    return dist.get_world_size() if is_distributed() else 1
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
             f"Not written into {readme}: a timing failed, or something to compare with is missing."
         )
         return
-    from mmlib.results import renew_table
+    from tools.readme import renew_table
 
     for name, table in tables.items():
         renew_table(readme, table, name)

@@ -25,6 +25,8 @@ from typing import NamedTuple
 import nbformat
 from playwright.sync_api import sync_playwright
 
+from tools.parameters import set_parameters
+
 CHROMIUM_FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -78,25 +80,12 @@ root => {
 
 def copy_notebook(source: Path, folder: Path, **parameters) -> Path:
     """Copy a notebook without outputs, with other numbers in its cell tagged `parameters` (`steps=20`)."""
-    notebook = nbformat.read(source, as_version=4)
+    notebook = set_parameters(nbformat.read(source, as_version=4), **parameters)
     for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        cell.outputs, cell.execution_count = [], None
-        if "parameters" in cell.metadata.get("tags", []):
-            cell.source = set_parameters(cell.source, parameters)
-            parameters = {}
-    assert not parameters, f"{source} has no cell tagged `parameters` to set {parameters} in"
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     nbformat.write(notebook, folder / source.name)
     return folder / source.name
-
-
-def set_parameters(code: str, parameters: dict) -> str:
-    """Give the assignments of a cell other values; an assignment that is not there is an error."""
-    for name, value in parameters.items():
-        code, count = re.subn(rf"(?m)^{name} *= *[^#\n]*", f"{name} = {value!r}  ", code)
-        assert count == 1, f"the cell tagged `parameters` assigns {name} {count} times"
-    return code
 
 
 class Lab:
