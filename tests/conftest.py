@@ -1,8 +1,11 @@
-"""What all tests share: shapes checked in every call of mmlib, one thread, a seed, and the browser."""
+"""What all tests share: shapes checked in every call of mmlib, one thread, a seed, tools to call, and the browser."""
 
 import os
+import runpy
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jaxtyping
 import pytest
@@ -16,12 +19,19 @@ CHROMIUMS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost")  # asks nobody
+# Threads that wait for others sleep, here and in all processes that tests start: two of these run at once.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_configure(config):
     # Checking shapes takes time, so the timings go without.
     if config.option.markexpr != "bench":
-        jaxtyping.install_import_hook("mmlib", "beartype.beartype")
+        jaxtyping.install_import_hook("mmlib", "shapes.check")
 
 
 def find_chromium():
@@ -43,14 +53,41 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """The path of the browser; a test that asks for it carries the marker `browser`."""
-    return find_chromium()
+    """The browser, started once; a test that asks for it carries the marker `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
 def root():
     """The folder of the project."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def script(root, monkeypatch, capsys):
+    """Runs `tools/NAME.py ARGUMENTS` in this process, which has long imported what takes another one seconds."""
+
+    def run(name, *arguments):
+        path = str(root / "tools" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        try:
+            runpy.run_path(path, run_name="__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        if isinstance(code, str):  # as Python does when it ends
+            return SimpleNamespace(returncode=1, stdout=said.out, stderr=f"{said.err}{code}\n")
+        return SimpleNamespace(returncode=code or 0, stdout=said.out, stderr=said.err)
+
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("the script goes on as another program"))
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def test_make_test_uses_the_plugin(root):
     assert len(steps) == 1 and "-p tools.budgets" in steps[0]
 
 
-def test_times_are_kept_with_the_results(root, tmp_path):
+def test_times_are_kept_with_the_results(script, tmp_path):
     cells = [
         new_markdown_cell("# Name\n\n## 1. First"),
         new_code_cell("1"),
@@ -111,8 +111,7 @@ def test_times_are_kept_with_the_results(root, tmp_path):
         new_code_cell(REPORT.replace("MEMORY", "0.5")),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "n.ipynb")
-    command = [sys.executable, "tools/notebooks.py", str(tmp_path)]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    done = script("notebooks", tmp_path)
     assert done.returncode == 0, done.stderr
     kept = json.loads((tmp_path / "n.ipynb").read_text())["cells"][-1]["outputs"][0]["data"][MIME]
     assert kept["longest_cell"] == "2. Slow" and 0.6 <= kept["longest_cell_seconds"] < kept["total_seconds"] + 0.1 < 30

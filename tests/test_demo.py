@@ -104,8 +104,8 @@ def test_a_cache_that_cannot_be_written_is_said(tool, tmp_path, monkeypatch, cap
     assert tool.writable_folder() == tmp_path / "cache" / "demo" and capsys.readouterr().out == ""
 
 
-def test_a_taken_port_is_said_with_the_command_that_avoids_it(root):
-    done = subprocess.run([sys.executable, "tools/demo.py", "lab"], cwd=root, capture_output=True, text=True)
+def test_a_taken_port_is_said_with_the_command_that_avoids_it(script):
+    done = script("demo", "lab")
     assert done.returncode == 1 and "make demo PORT=" in done.stderr
 
 
@@ -115,16 +115,19 @@ def test_nothing_of_a_page_comes_from_another_machine(root):
     assert len(files) == 5 and not [text for text in files if re.search(r"https?://|@import|url\(", text)]
 
 
-def test_two_who_share_a_home_prepare_their_pages_at_once(root, tmp_path):
+def test_two_who_share_a_home_prepare_their_pages_at_once(root, tmp_path, notebook):
     """Each of the two has all pages at every moment."""
+    (tmp_path / "notebooks").mkdir()
+    for number in range(1, 6):
+        nbformat.write(notebook, tmp_path / f"notebooks/0{number}_toys.ipynb")
     code = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, 'tools')\nimport demo\n"
         "demo.make_demos = lambda path, notebook, recipe: path.write_text('made')\n"
-        "folder = Path(sys.argv[1])\n"
+        "demo.ROOT, folder = Path(sys.argv[1]), Path(sys.argv[1])\n"
         "for _ in range(20):\n"
         "    (folder / 'pages' / 'old page.ipynb').touch() if (folder / 'pages').exists() else None\n"
         "    pages = demo.prepare(folder)\n"
-        "    assert len(list(pages.glob('?. *.ipynb'))) == len(list(Path('notebooks').glob('*.ipynb')))\n"
+        "    assert len(list(pages.glob('?. *.ipynb'))) == 5\n"
     )
     command, pipes = [sys.executable, "-c", code, str(tmp_path)], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     both = [subprocess.Popen(command, cwd=root, text=True, **pipes) for _ in range(2)]

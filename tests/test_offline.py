@@ -45,9 +45,9 @@ def test_whoever_tries_to_leave_is_named_even_if_the_error_is_hidden(root, way):
 
 def test_kernels_are_behind_the_fence(root, tmp_path):
     code = (
-        "import nbformat\nfrom nbclient import NotebookClient\n"
-        f"cell = nbformat.v4.new_code_cell({TRIES['connect']!r}.join(['import socket\\n', '']))\n"
-        "NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name='python3').execute()\n"
+        "from jupyter_client.manager import run_kernel\n"
+        "with run_kernel(kernel_name='python3') as client:\n"
+        f"    client.execute_interactive('import socket\\n' + {TRIES['connect']!r}, timeout=60)\n"
     )
     done = offline(root, code)
     assert done.returncode == 1 and "no way to '192.0.2.1'" in done.stderr and "socket.connect to" in done.stderr

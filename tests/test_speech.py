@@ -93,9 +93,13 @@ def test_the_same_samples_in_two_processes(root):
 FAR = """
 import sys
 import espeakng_loader
-espeakng_loader.get_data_path = lambda: sys.argv[1]
 from mmlib.data.espeak import speak
-print(len(speak(["7"], "en-us+f3")[0]))
+for path in sys.argv[1:]:
+    espeakng_loader.get_data_path = lambda: path
+    try:
+        print(len(speak(["7"], "en-us+f3")[0]))
+    except ValueError as error:
+        print(error)
 """
 
 
@@ -106,24 +110,23 @@ def test_a_long_path_or_missing_data_does_not_end_the_process(root, tmp_path):
     far = tmp_path.joinpath("far" * 30, "off" * 30)
     far.mkdir(parents=True)
     (far / "data").symlink_to(espeakng_loader.get_data_path())
-    for path in (far / "data", tmp_path / "nowhere"):
-        done = subprocess.run([sys.executable, "-c", FAR, str(path)], cwd=root, capture_output=True, text=True)
-        if path.name == "data":
-            assert int(done.stdout) > 1000, done.stderr
-        else:
-            assert "speak: expected eSpeak NG with its data in" in done.stderr and "Reinstall" in done.stderr
+    command = [sys.executable, "-c", FAR, str(tmp_path / "nowhere"), str(far / "data")]
+    missing, samples = subprocess.run(command, cwd=root, capture_output=True, text=True).stdout.splitlines()
+    assert missing.startswith("speak: expected eSpeak NG with its data in") and "Reinstall" in missing
+    assert int(samples) > 1000
 
 
-def test_no_word_waits_20_ms():
+def test_no_word_is_waited_for(monkeypatch):
+    """Played back, as the library would have it, each takes 20 ms and more, on any machine; the processor needs few."""
     speak(["1"])
-    best = min(timed(lambda: speak([str(i % 10) for i in range(40)], "en-us+m3")) for _ in range(3))
-    assert best / 40 < 0.01
 
+    def idle(words):
+        start, busy = time.perf_counter(), time.process_time()
+        speak(words, "en-us+m3")
+        return time.perf_counter() - start - (time.process_time() - busy)
 
-def timed(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    words = [str(i % 10) for i in range(40)]
+    assert min(idle(words) for _ in range(3)) < 0.01 * len(words)
 
 
 @pytest.mark.parametrize(

@@ -74,11 +74,11 @@ def test_lab_opens_the_first_notebook_in_the_browser(root, tmp_path):
     assert f"localhost:{port}/lab/tree/notebooks/01_clip.ipynb" in opened.read_text()
 
 
-def test_notebooks_are_run_and_cleaned(root, tmp_path):
+def test_notebooks_are_run_and_cleaned(script, tmp_path):
     path = notebook_of(
         tmp_path / "one.ipynb", "print(1)\nprint(2)", WIDGET_CELL, "import os; os.path.basename(os.getcwd())"
     )
-    done = run(root, "tools/notebooks.py", tmp_path)
+    done = script("notebooks", tmp_path)
     assert done.returncode == 0, done.stderr
     notebook = json.loads(path.read_text())
     assert [cell["execution_count"] for cell in notebook["cells"]] == [1, 2, 3]
@@ -89,16 +89,16 @@ def test_notebooks_are_run_and_cleaned(root, tmp_path):
     assert tmp_path.name in notebook["cells"][2]["outputs"][0]["data"]["text/plain"][0]
 
 
-def test_a_notebook_that_fails_is_named_and_left_as_it_was(root, tmp_path):
+def test_a_notebook_that_fails_is_named_and_left_as_it_was(script, tmp_path):
     path = notebook_of(tmp_path / "broken.ipynb", "1 / 0")
     before = path.read_bytes()
-    done = run(root, "tools/notebooks.py", tmp_path)
+    done = script("notebooks", tmp_path)
     assert done.returncode == 1 and "broken.ipynb failed" in done.stderr and "ZeroDivisionError" in done.stderr
     assert path.read_bytes() == before and list(tmp_path.glob("*.tmp")) == []
 
 
-def test_a_folder_without_notebooks_is_refused(root, tmp_path):
-    done = run(root, "tools/notebooks.py", tmp_path)
+def test_a_folder_without_notebooks_is_refused(script, tmp_path):
+    done = script("notebooks", tmp_path)
     assert done.returncode == 1 and "No notebook in" in done.stderr
 
 

@@ -1,6 +1,6 @@
 """Drive a notebook in JupyterLab in Chromium, as a reader does: run it, move sliders, press buttons, type.
 
-    with Lab(chromium, folder) as lab:
+    with Lab(chromium, folder) as lab:  # `chromium` is a browser that Playwright has started
         lab.open("01_clip.ipynb")
         lab.run_all()
         lab.demo("temperature-explorer").press("ArrowRight")
@@ -23,15 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from tools.parameters import set_parameters
 
-CHROMIUM_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost")  # asks nobody
 SERVER_FLAGS = (
     "--no-browser --allow-root --ip=127.0.0.1 --IdentityProvider.token= --ServerApp.password= "
     "--ServerApp.disable_check_xsrf=True --ServerApp.port_retries=0 --LabApp.news_url=None "
@@ -92,38 +87,54 @@ class Lab:
     """A Jupyter server in a folder, and one page of a browser that looks at it.
 
     Args:
-        chromium: path of the browser.
+        chromium: the browser.
         folder: what the server serves; its settings and its log go into a folder beside it.
         threads: of the kernels; 0 leaves the choice to them.
         width: of the browser's window in pixels.
     """
 
-    def __init__(self, chromium: str, folder: Path, threads: int = 0, width: int = 1366):
+    def __init__(self, chromium: Browser, folder: Path, threads: int = 0, width: int = 1366):
         self.chromium, self.folder, self.threads, self.width = chromium, folder, threads, width
         self.private = folder.parent / f"{folder.name}-jupyter"
         self.log_path = self.private / "server.log"
-        self._heard = []
+        self.context = self.page = None
+        self._heard, self._read = [], 0
 
     def __enter__(self) -> "Lab":
         shutil.rmtree(self.private, ignore_errors=True)
         self.private.mkdir()
         try:
             self._start_server()
-            self._start_browser()
+            self.context = self.chromium.new_context(viewport={"width": self.width, "height": 900})
+            self.turn_page()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *error) -> None:
-        for stop in (getattr(self, "browser", None), getattr(self, "playwright", None)):
-            if stop is not None:
-                stop.close() if hasattr(stop, "close") else stop.stop()
+        if self.context is not None:
+            self.context.close()
         self.server.terminate()  # the server ends its kernels
         try:
             self.server.wait(30)
         except subprocess.TimeoutExpired:
             self.server.kill()
+
+    def turn_page(self) -> None:
+        """Begin an empty page; the last one is closed, its kernel ended, and what was complained about forgotten."""
+        if self.page is not None:
+            self.page.close()
+            for session in self._sessions():
+                address = f"{self.url}/api/sessions/{session['id']}"
+                urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60).close()
+        self._heard, self._read = [], len(self.log_path.read_text())
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self._heard.append(f"page: {error}"))
+        self.page.on("console", self._listen)
+
+    def _sessions(self) -> list[dict]:
+        return json.load(urllib.request.urlopen(f"{self.url}/api/sessions", timeout=5))
 
     def open(self, name: str) -> None:
         """Open a notebook of the folder and wait for its kernel."""
@@ -132,7 +143,7 @@ class Lab:
         # The indicator says idle before there is a kernel; to run then brings up a dialog.
         self.page.locator(".jp-KernelName").filter(has_not_text="No Kernel").wait_for()
         for _ in range(600):
-            sessions = json.load(urllib.request.urlopen(f"{self.url}/api/sessions", timeout=5))
+            sessions = self._sessions()
             if any(s["kernel"]["connections"] and s["kernel"]["execution_state"] == "idle" for s in sessions):
                 return
             self.page.wait_for_timeout(100)
@@ -199,7 +210,7 @@ class Lab:
     def complaints(self) -> list[str]:
         """Errors in cells, in the page, in the browser's console and in the server's log."""
         outputs = [f"cell {text}" for text in self.page.evaluate(COMPLAINTS)]
-        said = LAST_WORDS.sub("", self.log_path.read_text())
+        said = LAST_WORDS.sub("", self.log_path.read_text()[self._read :])
         log = re.findall(r"(?m)^\[[EC] .*|^Traceback.*|^\w*Error: .*", said)
         return [*outputs, *self._heard, *(f"server: {line}" for line in log)]
 
@@ -244,13 +255,6 @@ class Lab:
                 time.sleep(0.1)
         raise TimeoutError(f"no answer from the server in a minute:\n{self.log_path.read_text()}")
 
-    def _start_browser(self) -> None:
-        self.playwright = sync_playwright().start()
-        self.browser = self.playwright.chromium.launch(executable_path=self.chromium, args=CHROMIUM_FLAGS)
-        self.page = self.browser.new_page(viewport={"width": self.width, "height": 900})
-        self.page.on("pageerror", lambda error: self._heard.append(f"page: {error}"))
-        self.page.on("console", self._listen)
-
     def _listen(self, message) -> None:
         if message.type == "error":
             self._heard.append(f"console: {message.text} ({message.location.get('url', '')})")
@@ -260,13 +264,13 @@ class Projector(Lab):
     """The pages of `make demo`, and one page of a browser that looks at them.
 
     Args:
-        chromium: path of the browser.
+        chromium: the browser.
         folder: holds the pages.
         command: port -> the command that serves them.
         env: of the server and its kernels.
     """
 
-    def __init__(self, chromium: str, folder: Path, command: Callable[[int], list[str]], env: dict):
+    def __init__(self, chromium: Browser, folder: Path, command: Callable[[int], list[str]], env: dict):
         super().__init__(chromium, folder, width=1280)
         self.command, self.env = command, env
 
@@ -285,8 +289,8 @@ class Projector(Lab):
     def _start_server(self) -> None:
         self._serve(self.command(self._free_port()), self.env, self.url)
 
-    def _start_browser(self) -> None:
-        super()._start_browser()
+    def turn_page(self) -> None:
+        super().turn_page()
         self.page.on("request", self._watch)
 
     def _watch(self, request) -> None:

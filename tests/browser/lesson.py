@@ -33,15 +33,30 @@ def choose(demo: Demo, label: str, option: str) -> None:
 
 
 def run_all(lab: Lab, enough: int) -> None:
+    """Run all cells, and stop the training after so many steps."""
+    lab.run_all(wait=False)
+    stop_after(lab, enough)
+
+
+def run_restart_and_run_all(lab: Lab, enough: int) -> None:
     """Run all cells, restart the kernel in mid-training, run all again, and stop the training after so many steps."""
     lab.run_all(wait=False)
-    panel = lab.demo(PANEL, timeout=180)
-    panel.wait_for_words("Training: step", timeout=180)
-    before = panel.root.element_handle()
+    before = panel_in_training(lab).root.element_handle()
     lab.restart_and_run_all(wait=False)
     lab.page.wait_for_function("panel => !panel.isConnected", arg=before, timeout=180_000)
+    stop_after(lab, enough)
+
+
+def panel_in_training(lab: Lab) -> Demo:
+    """The training panel, as soon as it trains."""
     panel = lab.demo(PANEL, timeout=180)
     panel.wait_for_words("Training: step", timeout=180)
+    return panel
+
+
+def stop_after(lab: Lab, enough: int) -> None:
+    """Stop the training after so many steps, and wait for the cells behind it."""
+    panel = panel_in_training(lab)
     while step_of(panel.words) < enough:
         lab.page.wait_for_timeout(100)
     panel.press_button("Stop")

@@ -25,13 +25,9 @@ SHORT = '<div class="widget-checkbox"><label>dim</label><input type="checkbox" o
 
 @pytest.fixture(scope="module")
 def page(chromium):
-    from browser.driver import CHROMIUM_FLAGS
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser.new_page()
-        browser.close()
+    page = chromium.new_page()
+    yield page
+    page.close()
 
 
 def walk_page(page, monkeypatch, words=WORDS, picture=PICTURE, beside=""):
