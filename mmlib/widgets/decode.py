@@ -80,7 +80,7 @@ class DecodeExplorer(VBox):
             "text": found.texts[0],
             "text_ids": text_ids.tolist(),
             "words": [picker.label(token) for token in text_ids.tolist()],
-            "probabilities": log_probs.gather(1, text_ids.cpu()[:, None])[:, 0].exp().tolist(),
+            "probabilities": log_probs.gather(1, text_ids[:, None])[:, 0].exp().tolist(),
             "score": found.scores[0].item(),
             "word": word,
             "alternatives": [(picker.label(n), log_probs[word, n].exp().item(), chance[n].item()) for n in likely],
@@ -94,8 +94,8 @@ class DecodeExplorer(VBox):
         model, tokenizer = self.picker.model, self.picker.tokenizer
         if self.way.value == BEAMS:
             return beam_search(model, image, tokenizer, width=self.width.value, alpha=self.alpha.value).captions
-        with torch.random.fork_rng():  # a draw of the demo takes none from a model in training
-            torch.manual_seed(self.draw.value)
+        with torch.random.fork_rng(devices=[]):  # a draw of the demo takes none from a model in training
+            torch.default_generator.manual_seed(self.draw.value)
             return sample(model, image, tokenizer, temperature=self.temperature.value, top_p=self.top_p.value)
 
     def _changed(self, change: dict) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
+from mmlib.device import device_of, to_device
 from mmlib.metrics import inverse_variance_weights
 from mmlib.train import held, lock
 from mmlib.widgets.clips import ROW_OF_CONTROLS
@@ -177,6 +178,7 @@ class FusionExplorer(VBox):
         if image is None and logmel is None:
             return None
         with held(model, training=False), torch.inference_mode():
+            image, logmel = to_device((image, logmel), device_of(model))
             output = model(image=image, sound=logmel)
         if output.logits.shape != (1, DIGITS):
             got = f"logits {tuple(output.logits.shape)}"

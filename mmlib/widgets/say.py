@@ -86,7 +86,7 @@ class SayItExplorer(VBox):
         return self.say(WORDS, f"{self.language.value}+{self.voice.value}", self.speed.value, self.pitch.value)
 
     def _state(self, waves: Float[Tensor, "10 samples"]) -> dict:
-        logits = evaluate(self.model, lambda wave: self.model(sound=self.listen(wave)).logits, waves)
+        logits = evaluate(self.model, lambda sound: self.model(sound=sound).logits, self.listen(waves))
         if logits.shape != (DIGITS, DIGITS):
             got = f"logits {tuple(logits.shape)}"
             refuse("SayItExplorer", f"a clip of each digit, and logits (b={DIGITS}, classes={DIGITS})", got)

@@ -51,7 +51,7 @@ class TemperatureExplorer(VBox):
         if len(set(counts)) != 1 or not 2 <= counts[0] <= 12:
             refuse("TemperatureExplorer", "2 to 12 pictures, each with its name and embeddings", str(counts))
         check_positive("TemperatureExplorer", "learned", learned, "It is exp(-log_scale) of the model.")
-        self.sim = (image_emb.detach() @ text_emb.detach().T).double().cpu()
+        self.sim = (image_emb.detach() @ text_emb.detach().T).cpu().double()
         self.names = first_names(names)
         self.learned = learned
         self.temperature = FloatLogSlider(
@@ -67,7 +67,7 @@ class TemperatureExplorer(VBox):
         choices = [(f"{n + 1}  {name}", n) for n, name in enumerate(self.names)]
         self.picture = Dropdown(options=choices, description="picture", style=LABEL, layout=Layout(width="340px"))
         self.to_learned = Button(description=f"learned: {learned:.3f}", layout=Layout(width="130px"))
-        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures, self.names, learned)
+        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures.cpu(), self.names, learned)
         self.live = Live(self.drawing.figure, self.drawing.moving)
         answer_while_cells_run(self.temperature, self.picture, self.to_learned)
         for control in (self.temperature, self.picture):
