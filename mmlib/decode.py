@@ -3,7 +3,8 @@
 A model here is anything with `encode_image(image) -> regions`, `start(regions) -> state` and
 `step(state, word_ids, regions) -> state, logits, attn`. Regions and state are named tuples of tensors. State, words,
 logits and attn may have several rows a picture, those of one picture in a block. A tokenizer is anything with
-`start_id`, `end_id`, `pad_id`, `positions` and `words`.
+`start_id`, `end_id`, `pad_id`, `positions` and `words`. Pictures are brought to the model's device, and what it said
+to the CPU.
 """
 
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmlib.check import check_positive, refuse
+from mmlib.device import CPU, device_of, to_device
 
 ROWS = 256  # whose scores of all words stay in a processor's cache
 
@@ -80,7 +82,8 @@ def sample(
     """
 
     def draw(log_probs: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
-        return torch.multinomial(chances(log_probs, temperature, top_p), 1)[:, 0]
+        drawn = torch.multinomial(chances(log_probs, temperature, top_p).cpu(), 1)  # the same draws on every device
+        return drawn[:, 0].to(log_probs.device)
 
     return _say(model, image, tokenizer, limit, draw)
 
@@ -107,6 +110,7 @@ def chances(log_probs: Float[Tensor, "b v"], temperature: float, top_p: float) -
 
 
 def _say(model: Any, image: Tensor, tokenizer: Any, limit: int | None, choose: Any) -> Captions:
+    image = image.to(device_of(model))
     regions = model.encode_image(image)
     state, ids, log_probs, attn = model.start(regions), [], [], []
     word = torch.full((len(image),), tokenizer.start_id, device=image.device)
@@ -134,7 +138,8 @@ def _limit(tokenizer: Any, limit: int | None) -> int:
 def _captions(tokenizer: Any, ids: list, log_probs: list, attn: list, scores: Tensor) -> Captions:
     text_ids = torch.stack(ids, dim=1)
     looked = None if attn[0] is None else torch.stack(attn, dim=1)
-    return Captions(words_said(text_ids, tokenizer), text_ids, torch.stack(log_probs, dim=1), looked, scores)
+    said = Captions(words_said(text_ids, tokenizer), text_ids, torch.stack(log_probs, dim=1), looked, scores)
+    return to_device(said, CPU)
 
 
 def words_said(text_ids: Int[Tensor, "b s"], tokenizer: Any) -> list[str]:
@@ -171,7 +176,8 @@ def beam_search(
         refuse("beam_search", f"width from 1 to {words}, the size of the vocabulary", str(width), "5 is a good start.")
     if alpha < 0:
         refuse("beam_search", "alpha of 0 or more", f"{alpha:g}", "0 leaves the length penalty out.")
-    regions, most = model.encode_image(image), _limit(tokenizer, limit)
+    image, most = image.to(device_of(model)), _limit(tokenizer, limit)
+    regions = model.encode_image(image)
     state, going = model.start(regions), torch.arange(len(image), device=image.device)  # pictures not yet done
     word = torch.full((len(image), 1), tokenizer.start_id, device=image.device)
     log_prob = torch.zeros(word.shape, device=image.device)
@@ -200,7 +206,7 @@ def beam_search(
         if not still.all():
             regions = type(regions)(*(x[still] for x in regions))
             going, word, done, length, log_prob = (x[still] for x in (going, word, done, length, log_prob))
-    return Search(_best(tree, tokenizer), tree)
+    return Search(_best(tree, tokenizer), to_device(tree, CPU))
 
 
 def _length_penalty(length: Int[Tensor, "*b"], alpha: float) -> Float[Tensor, "*b"]:

@@ -24,8 +24,8 @@ def record(model: nn.Module) -> Iterator[dict[str, list[Float[Tensor, "b heads i
         model: any module that holds `Attend` modules.
 
     Yields:
-        The name of each `Attend` inside the model, in the model's order -> its weights, one entry a pass; rows sum
-        to 1.
+        The name of each `Attend` inside the model, in the model's order -> its weights on the CPU, one entry a pass;
+        rows sum to 1.
 
     Raises:
         ValueError: there is no attention in the model.
@@ -42,7 +42,7 @@ def record(model: nn.Module) -> Iterator[dict[str, list[Float[Tensor, "b heads i
     attn = {name: [] for name in watched}
 
     def keep(name: str):
-        return lambda module, args, kwargs, mixed: attn[name].append(attention_weights(*args, **kwargs))
+        return lambda module, args, kwargs, mixed: attn[name].append(attention_weights(*args, **kwargs).cpu())
 
     hooks = [module.register_forward_hook(keep(name), with_kwargs=True) for name, module in watched.items()]
     try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from tqdm import tqdm
 
 from mmlib.check import check_positive, refuse
 from mmlib.checkpoint import Checkpoint
+from mmlib.device import device_of, pick_device, to_device
 
 # Widgets answer from another thread while the model trains. Whoever holds this lock sees no half-updated model.
 lock = threading.RLock()
@@ -36,6 +38,22 @@ class History:
     stopped: bool = False  # by the stop event, before the last step
 
 
+def _brought_back(run: Callable[..., History]) -> Callable[..., History]:
+    """Bring the model back to the device where it was found, also when the run is interrupted."""
+
+    @wraps(run)
+    def wrapper(model: nn.Module, *args, **options) -> History:
+        found = device_of(model)
+        try:
+            return run(model, *args, **options)
+        finally:
+            with lock:
+                model.to(found)
+
+    return wrapper
+
+
+@_brought_back
 def train(
     model: nn.Module,
     batch_of: Callable[[int], Any],
@@ -57,7 +75,7 @@ def train(
     """Train the model in place, and give the history of all its steps, those before a checkpoint included.
 
     Args:
-        model: moved to the device, and left there.
+        model: moved to the device, and brought back to where it was at the end.
         batch_of: gives the batch of step k = 1, 2, ...: tensors; random choices in it must come from torch.
         loss_of: gives the loss of a batch, a scalar in nats.
         steps: how often the weights are updated.
@@ -67,7 +85,7 @@ def train(
         clip_norm: longest gradient that is followed; a longer one is cut to this length.
         seed: of batches, augmentation and dropout. The model's first weights are drawn before this call.
         precision: of the heavy arithmetic; None for float16 on CUDA and float32 elsewhere.
-        device: None for the best one of this machine.
+        device: to train on; see `pick_device`.
         measure: what judges the model on held-out data, and every how many steps; it also does so after the last.
         on_step: is given a dict after each step: step, steps, loss, lr, grad_norm, seconds, metrics.
         stop: set it, from any thread, and training ends before the next step.
@@ -81,7 +99,7 @@ def train(
     """
     judge, every = measure or (None, steps)
     _check_arguments(warmup, weight_decay, steps=steps, lr=lr, clip_norm=clip_norm, every=every)
-    device = torch.device(device or pick_device())
+    device = pick_device(device)
     precision = precision or (torch.float16 if device.type == "cuda" else torch.float32)
     with lock:
         optimizer = make_optimizer(model.to(device), weight_decay)
@@ -179,31 +197,14 @@ def make_optimizer(model: nn.Module, weight_decay: float) -> AdamW:
     return AdamW(groups, betas=(0.9, 0.98), fused=True)  # fused: one pass over memory, 3 times as fast
 
 
-def pick_device() -> torch.device:
-    """CUDA where there is one, then Apple's GPU, then the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Move every tensor of a batch; leave what is no tensor alone."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        moved = [to_device(value, device) for value in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch
-
-
 @contextmanager
 def held(model: nn.Module, training: bool) -> Iterator[None]:
     """Hold the lock, with the model in training or in evaluation mode; each of its parts gets its own mode back."""
     with lock:
         others = [module for module in model.modules() if module.training != training]
-        for module in others:
-            module.training = training
         try:
+            for module in others:
+                module.training = training
             yield
         finally:
             for module in others:
@@ -229,7 +230,7 @@ def evaluate(model: nn.Module, encode: Callable[..., Tensor], *inputs: Tensor, b
     if len(set(rows)) != 1:
         refuse("evaluate", "inputs with as many rows each", str(rows), "Take them from the same split.")
     with held(model, training=False), torch.inference_mode():
-        device = next(model.parameters()).device
+        device = device_of(model)
         pieces = zip(*(x.split(batch) for x in inputs), strict=True)
         results = [encode(*to_device(piece, device)).cpu() for piece in pieces]
     return torch.cat(results)

@@ -4,7 +4,6 @@ import math
 import threading
 import time
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 
 from mmlib import train as loop
 from mmlib.checkpoint import Checkpoint
-from mmlib.train import evaluate, held, learning_rate, make_optimizer, pick_device, to_device, train
+from mmlib.train import evaluate, held, learning_rate, make_optimizer, train
 
 
 def tiny_model():
@@ -494,29 +493,3 @@ class TestEvaluate:
             with held(model, training=True):
                 assert model.training
             assert not model.training
-
-
-class Pair(NamedTuple):
-    image: torch.Tensor
-    name: str
-
-
-class TestDevice:
-    def test_every_tensor_of_a_batch_moves(self):
-        batch = {"pair": Pair(torch.zeros(1), "a"), "list": [torch.zeros(2), (torch.zeros(3), None)]}
-        moved = to_device(batch, torch.device("meta"))
-        assert type(moved["pair"]) is Pair and moved["pair"].image.is_meta and moved["pair"].name == "a"
-        assert moved["list"][0].is_meta and moved["list"][1][0].is_meta and moved["list"][1][1] is None
-
-    @pytest.mark.parametrize("cuda, mps, kind", [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
-    def test_the_best_device_is_picked(self, monkeypatch, cuda, mps, kind):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        assert pick_device().type == kind
-
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-    def test_float16_on_cuda_by_default(self):
-        model, dtypes = tiny_model(), set()
-        model.register_forward_hook(lambda module, args, output: dtypes.add((output.device.type, output.dtype)))
-        losses = run(model, device=None, steps=150, lr=0.03).losses
-        assert dtypes == {("cuda", torch.float16)} and losses[-1] < losses[0]

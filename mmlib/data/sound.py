@@ -93,7 +93,7 @@ def replay(wave: Float[Tensor, "b samples"], speed: Float[Tensor, " b"]) -> Floa
     """
     n = wave.shape[1]
     middle = (n - 1) / 2
-    place = middle + (torch.arange(n) - middle) * rearrange(speed, "b -> b 1")
+    place = middle + (torch.arange(n, device=wave.device) - middle) * rearrange(speed, "b -> b 1")
     before = place.floor().long()
     inside = (before >= 0) & (before < n - 1)
     before = before.clamp(0, n - 2)
@@ -155,7 +155,7 @@ def log_mel(wave: Float[Tensor, "b samples"], rate: int = RATE, bands: int = 40)
         fix = "One sound? Add the batch axis: wave[None]." if wave.ndim == 1 else "Pad it: to_clips gives one second."
         refuse("log_mel", f"wave (b, samples), {window} samples or more", str(tuple(wave.shape)), fix)
     filters = mel_filters(bands, window, rate).repeat_interleave(2, dim=1).T  # the same for real and imaginary parts
-    hann = torch.hann_window(window)
+    filters, hann = filters.to(wave.device), torch.hann_window(window, device=wave.device)
 
     def of_piece(piece: Float[Tensor, "b samples"]) -> Float[Tensor, "b f m"]:
         spectrum = torch.stft(piece, window, hop, window=hann, pad_mode="constant", return_complex=True)
@@ -201,8 +201,8 @@ def noise_sound(
 def _reverberate(wave: Float[Tensor, "b samples"], level: Float[Tensor, "b 1"]) -> Float[Tensor, "b samples"]:
     """An echo is noise that dies away; one that lasts long covers what comes after it."""
     n = wave.shape[1]
-    seconds = torch.arange(n) / RATE
-    echo = torch.randn(len(wave), n) * torch.exp(-seconds / (0.05 + 0.4 * level))
+    seconds = torch.arange(n, device=wave.device) / RATE
+    echo = torch.randn(len(wave), n, device=wave.device) * torch.exp(-seconds / (0.05 + 0.4 * level))
     echo = echo / echo.square().sum(dim=1, keepdim=True).sqrt()
     heard = torch.fft.irfft(torch.fft.rfft(wave, 2 * n) * torch.fft.rfft(echo, 2 * n), 2 * n)[:, :n]
     return (1 - level) * wave + level * heard

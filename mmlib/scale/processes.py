@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from mmlib.check import check_positive
+from mmlib.device import CPU, pick_device
 
 
 def is_distributed() -> bool:
@@ -41,9 +42,9 @@ def process_group(patience: float) -> Iterator[torch.device]:
     """
     check_positive("process_group", "patience", patience, "It is in seconds: try 120.")
     local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local)  # before it is tried, or every process would try the first
+    device = torch.device("cuda", local) if pick_device().type == "cuda" else CPU
     _share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     if "RANK" not in os.environ:  # nobody but me
         yield device

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
+from mmlib.device import device_of, to_device
 from mmlib.widgets.live import Demo
 from mmlib.widgets.parts import control, put
 
@@ -62,9 +63,8 @@ class CaptionDemo(Demo):
 
     @property
     def image(self) -> Float[Tensor, "1 3 h w"]:
-        """The chosen picture with values in [0, 1], where the model is."""
-        device = next(self.model.parameters()).device
-        return self.pictures[self.picture.value][None].to(device) / 255
+        """The chosen picture with values in [0, 1]."""
+        return self.pictures[self.picture.value][None] / 255
 
     @property
     def right(self) -> list[str]:
@@ -85,6 +85,7 @@ def follow(
     model: nn.Module, image: Float[Tensor, "1 3 h w"], text_ids: Int[Tensor, " s"], start_id: int
 ) -> tuple[Float[Tensor, "s v"], Float[Tensor, "s n"] | None]:
     """Let the model hear a caption: log-probabilities of all words at each place, and where it looked, if it looks."""
+    image, text_ids = to_device((image, text_ids), device_of(model))
     regions = model.encode_image(image)
     state, log_probs, looks = model.start(regions), [], []
     heard = torch.cat([text_ids.new_tensor([start_id]), text_ids[:-1]])

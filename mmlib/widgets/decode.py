@@ -59,7 +59,7 @@ class DecodeExplorer(CaptionDemo):
             "text": found.texts[0],
             "text_ids": text_ids.tolist(),
             "words": [self.label(token) for token in text_ids.tolist()],
-            "probabilities": log_probs.gather(1, text_ids.cpu()[:, None])[:, 0].exp().tolist(),
+            "probabilities": log_probs.gather(1, text_ids[:, None])[:, 0].exp().tolist(),
             "score": found.scores[0].item(),
             "word": word,
             "alternatives": [(self.label(n), log_probs[word, n].exp().item(), chance[n].item()) for n in likely],
@@ -73,8 +73,8 @@ class DecodeExplorer(CaptionDemo):
         asked = self.model, self.image, self.tokenizer
         if self.way.value == BEAMS:
             return beam_search(*asked, width=self.width.value, alpha=self.alpha.value).captions
-        with torch.random.fork_rng():  # a draw of the demo takes none from a model in training
-            torch.manual_seed(self.number.value)
+        with torch.random.fork_rng(devices=[]):  # a draw of the demo takes none from a model in training
+            torch.default_generator.manual_seed(self.number.value)
             return sample(*asked, temperature=self.temperature.value, top_p=self.top_p.value)
 
     def _figure(self) -> tuple[Figure, list[Artist]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
+from mmlib.device import device_of, to_device
 from mmlib.metrics import inverse_variance_weights
 from mmlib.train import held, lock
 from mmlib.widgets.live import Demo
@@ -184,6 +185,7 @@ class FusionExplorer(Demo):
         if image is None and logmel is None:
             return None
         with held(model, training=False), torch.inference_mode():
+            image, logmel = to_device((image, logmel), device_of(model))
             output = model(image=image, sound=logmel)
         if output.logits.shape != (1, DIGITS):
             got = f"logits {tuple(output.logits.shape)}"

@@ -75,7 +75,7 @@ class SayItExplorer(Demo):
         """
         voice = f"{self.language.value}+{self.voice.value}"
         waves = self.say(WORDS, voice, self.speed.value, self.pitch.value)
-        logits = evaluate(self.model, lambda wave: self.model(sound=self.listen(wave)).logits, waves)
+        logits = evaluate(self.model, lambda sound: self.model(sound=sound).logits, self.listen(waves))
         if logits.shape != (DIGITS, DIGITS):
             got = f"logits {tuple(logits.shape)}"
             refuse("SayItExplorer", f"a clip of each digit, and logits (b={DIGITS}, classes={DIGITS})", got)

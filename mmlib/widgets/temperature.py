@@ -54,7 +54,7 @@ class TemperatureExplorer(Demo):
         if not COLDEST <= learned <= HOTTEST:
             fix = "It is exp(-log_scale) of the model, 1 over its scale."
             refuse("TemperatureExplorer", f"learned from {COLDEST} to {HOTTEST:g}", f"{learned:g}", fix)
-        self.sim = (image_emb.detach() @ text_emb.detach().T).double().cpu()
+        self.sim = (image_emb.detach() @ text_emb.detach().T).cpu().double()
         self.names, self.learned = first_names(names), learned
         span = {"min": math.log10(COLDEST), "max": math.log10(HOTTEST), "step": _step_that_meets(learned)}
         self.temperature = control(FloatLogSlider, "temperature", 370, value=learned, readout_format=".3g", **span)
@@ -63,7 +63,7 @@ class TemperatureExplorer(Demo):
         )
         self.to_learned = Button(description=f"learned: {learned:.3f}", layout=Layout(width="130px"))
         self.to_learned.on_click(lambda button: setattr(self.temperature, "value", learned))
-        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures, self.names, learned)
+        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures.cpu(), self.names, learned)
         rows = [[self.temperature, self.to_learned, self.picture]]
         super().__init__(self.drawing.figure, self.drawing.moving, rows)
 
