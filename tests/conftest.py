@@ -18,7 +18,7 @@ CHROMIUMS = (
 
 def pytest_configure(config):
     # Checking shapes takes time, so the timings go without.
-    if config.option.markexpr != "bench":
+    if config.option.markexpr != "bench" and "NO_HOOK" not in os.environ:
         jaxtyping.install_import_hook("mmlib", "beartype.beartype")
 
 
