@@ -66,6 +66,9 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "b 1 i j"] | None = None,
     ) -> Float[Tensor, "b i d"]:
         """Let the tokens look at each other, or at a context; a mask is True where they may look."""
+        keys = (tokens if context is None else context).shape[1]
+        if mask is not None and mask.shape[3] != keys:
+            refuse("Attention", f"a mask (b, 1, i, j={keys})", str(tuple(mask.shape)), "One column for each key.")
         if context is None:
             qkv = self.qkv(tokens).chunk(3, dim=-1)
             q, k, v = (rearrange(x, "b n (heads k) -> b heads n k", heads=self.heads) for x in qkv)

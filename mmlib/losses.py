@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.check import check_range, refuse, typechecked
+from mmlib.check import check_finite, check_range, refuse, typechecked
+
+DIVERGED = "Did the training diverge? Try a third of the peak lr."
 
 
 @typechecked
@@ -38,7 +40,7 @@ def clip_loss(
     >>> clip_loss(alike, alike, torch.tensor(0.0)).exp().round()
     tensor(4.)
     """
-    _check_pairs("clip_loss", image_emb, same)
+    _check_pairs("clip_loss", image_emb, text_emb, same)
     _check_scale("clip_loss", log_scale)
     logits = log_scale.exp() * image_emb @ text_emb.T
     if same is None:
@@ -75,7 +77,7 @@ def siglip_loss(
     Raises:
         ValueError: as `clip_loss`.
     """
-    same = _check_pairs("siglip_loss", image_emb, same)
+    same = _check_pairs("siglip_loss", image_emb, text_emb, same)
     _check_scale("siglip_loss", log_scale)
     logits = log_scale.exp() * image_emb @ text_emb.T + bias
     wide = torch.promote_types(logits.dtype, torch.float32)  # b^2 terms soon exceed the largest float16, 65,504
@@ -118,7 +120,7 @@ def triplet_loss(
     >>> triplet_loss(alike, alike, margin=0.2)
     tensor(0.4000)
     """
-    same = _check_pairs("triplet_loss", image_emb, same)
+    same = _check_pairs("triplet_loss", image_emb, text_emb, same)
     _check_margin("triplet_loss", margin)
     if negatives not in NEGATIVES:
         refuse("triplet_loss", f"negatives that are one of {', '.join(NEGATIVES)}", repr(negatives))
@@ -167,7 +169,7 @@ def active_triplets(
     >>> active_triplets(torch.eye(3), torch.eye(3), margin=0.2)
     0.0
     """
-    same = _check_pairs("active_triplets", image_emb, same)
+    same = _check_pairs("active_triplets", image_emb, text_emb, same)
     _check_margin("active_triplets", margin)
     if same.all():
         refuse("active_triplets", "at least one wrong pair", "none", "Take pairs of several pictures.")
@@ -221,11 +223,13 @@ def caption_loss(
     return _finite("caption_loss", loss)
 
 
-def _check_pairs(where: str, image_emb: Tensor, same: Tensor | None) -> Bool[Tensor, "b b"]:
+def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, same: Tensor | None) -> Bool[Tensor, "b b"]:
     """Refuse a batch that teaches nothing; give which texts are right answers, the diagonal by default."""
     if len(image_emb) < 2:
         fix = "With one pair there is nothing to tell apart: the loss is 0 and teaches nothing."
         refuse(where, "a batch of 2 pairs or more", str(len(image_emb)), fix)
+    for emb in (image_emb, text_emb):  # a loss may be finite where they are not: sigmoid(inf) is 1
+        check_finite(where, emb, "embeddings", DIVERGED)
     if same is None:
         return torch.eye(len(image_emb), dtype=torch.bool, device=image_emb.device)
     if not same.diagonal().all():
@@ -247,6 +251,5 @@ def _check_margin(where: str, margin: float) -> None:
 def _finite(where: str, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """The values, if they are finite; else what went in was not, or overflowed on the way."""
     if not values.isfinite().all():
-        fix = "Did the training diverge? Try a third of the peak lr."
-        refuse(where, "finite embeddings or logits, and a finite result", f"{values.sum().item()}", fix)
+        refuse(where, "finite logits, and a finite result", f"{values.sum().item()}", DIVERGED)
     return values

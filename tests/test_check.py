@@ -66,11 +66,11 @@ def count(*rows: Int[Tensor, " n"], names: Sequence[Sequence[str]] = ()) -> int:
         ),
         (
             lambda: count(names=[["a"], "b"]),
-            "count: expected names: Sequence[Sequence[str]], got list [['a'], 'b']. Use [text].",
+            "count: expected names: a list of lists of texts, got list [['a'], 'b']. Use [text] for one text.",
         ),
         (
             lambda: count(names=[["a", 1]]),
-            "count: expected names: Sequence[Sequence[str]], got list [['a', 1]]. Use [text].",
+            "count: expected names: a list of lists of texts, got list [['a', 1]]. Use [text] for one text.",
         ),
     ],
 )
@@ -159,6 +159,17 @@ def test_pictures_and_texts_that_differ_in_number_are_refused(models, name, inpu
         models[name](*inputs)
 
 
+def test_layers_inside_of_a_model_are_not_checked_again(models, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mmlib.check._fits", lambda value, hint: seen.append(hint) or True)
+    models["clip"](IMAGE, IDS)
+    assert len(seen) == 2  # the picture and the text
+    with pytest.raises(ValueError, match="end-of-text"):
+        models["clip"](IMAGE, torch.zeros_like(IDS))
+    models["clip"].encode_image(IMAGE)  # and an error does not end the checks
+    assert len(seen) == 5
+
+
 def test_a_mask_of_floats_is_refused(models):
     tokens, mask = torch.randn(2, 3, 8), torch.zeros(2, 1, 3, 3)
     q = torch.randn(2, 4, 3, 8)
@@ -168,7 +179,9 @@ def test_a_mask_of_floats_is_refused(models):
 
 
 def test_a_string_is_no_list_of_names():
-    with pytest.raises(ValueError, match=r"zero_shot_classifier: expected class_names: Seq.*'cat'. Use \[text\]"):
+    with pytest.raises(
+        ValueError, match=r"zero_shot_classifier: expected class_names: a list of texts, got str 'cat'. Use \['cat'\]"
+    ):
         zero_shot_classifier(lambda texts: torch.ones(len(texts), 2), "cat", ["{}"])
     with pytest.raises(ValueError, match="expected 2 vectors from encode_text, got 1"):
         zero_shot_classifier(lambda texts: torch.ones(1, 2), ["cat", "dog"], ["{}"])

@@ -146,8 +146,12 @@ def test_upper_case_and_commas_do_not_matter_and_the_order_of_words_does_a_littl
 
 
 def test_one_string_is_refused():
-    with pytest.raises(ValueError, match=r"text_features: expected a list of texts, got one string. Use \['gato'\]"):
+    with pytest.raises(
+        ValueError, match=r"text_features: expected texts: a list of texts, got str 'gato'. Use \['gato'\]"
+    ):
         text_features("gato")
+    with pytest.raises(ValueError, match="mistype: expected texts: a list of texts, got str 'gato'"):
+        mistype("gato")
 
 
 def test_features_are_the_same_in_another_process():
