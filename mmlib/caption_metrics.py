@@ -4,19 +4,25 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from mmlib.check import refuse
+from mmlib.check import check_sizes, refuse, typechecked
 
 
+@typechecked
 def ngrams(text: str, n: int) -> Counter[tuple[str, ...]]:
     """How often each run of n words occurs in a text.
+
+    Raises:
+        ValueError: n below 1.
 
     >>> ngrams("a cat and a dog", 1)[("a",)]
     2
     """
+    check_sizes("ngrams", n=n)
     words = text.split()
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
+@typechecked
 def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4) -> float:
     """BLEU-n of a whole set of captions, in [0, 1], with no smoothing: 0 when no n-gram fits anywhere.
 
@@ -55,6 +61,7 @@ def bleu(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int 
     return brevity * math.exp(sum(math.log(m / s) for m, s in zip(matched, said, strict=True)) / n)
 
 
+@typechecked
 def cider(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int = 4) -> float:
     """CIDEr-D of a whole set of captions: how alike the rare words of a caption and of its references are, 0 to 10.
 
@@ -86,6 +93,7 @@ def cider(candidates: Sequence[str], references: Sequence[Sequence[str]], n: int
     return 10 * total / n / len(candidates)
 
 
+@typechecked
 def exact_match(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Share of the captions that are one of their references, word for word.
 
@@ -111,10 +119,7 @@ def _clipped_cosine(said: dict, right: dict) -> float:
 
 
 def _check_pairs(where: str, candidates: Sequence[str], references: Sequence[Sequence[str]], n: int) -> None:
-    if isinstance(candidates, str) or any(isinstance(texts, str) for texts in references):
-        refuse(where, "lists of captions, and for each picture a list of references", "one string", "Use [text].")
-    if n < 1:
-        refuse(where, "n of 1 or more", str(n), "BLEU-4 and CIDEr have n=4.")
+    check_sizes(where, n=n)
     if len(candidates) != len(references) or not candidates:
         got = f"{len(candidates)} and {len(references)}"
         refuse(where, "as many captions as pictures, one or more", got, "Take them from the same split.")

@@ -7,6 +7,7 @@ logits and attn may have several rows a picture, those of one picture in a block
 to the CPU.
 """
 
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from einops import rearrange, repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.check import check_positive, refuse
+from mmlib.check import check_numbers, check_positive, check_range, refuse, typechecked
 from mmlib.device import CPU, device_of, to_device
 
 ROWS = 256  # whose scores of all words stay in a processor's cache
@@ -47,6 +48,7 @@ class Search(NamedTuple):
     tree: list[Beams]  # one entry a step
 
 
+@typechecked
 @torch.no_grad()
 def greedy(model: Any, image: Float[Tensor, "b c h w"], tokenizer: Any, limit: int | None = None) -> Captions:
     """Say the likeliest word, hear it, say the next, until the end of text.
@@ -57,11 +59,12 @@ def greedy(model: Any, image: Float[Tensor, "b c h w"], tokenizer: Any, limit: i
         limit: most words of a caption; what the tokenizer's `positions` leave room for by default.
 
     Raises:
-        ValueError: a limit below 1.
+        ValueError: a limit below 1, or a model that says NaN.
     """
     return _say(model, image, tokenizer, limit, lambda log_probs: log_probs.argmax(dim=1))
 
 
+@typechecked
 @torch.no_grad()
 def sample(
     model: Any,
@@ -78,7 +81,7 @@ def sample(
         temperature, top_p: as `chances`.
 
     Raises:
-        ValueError: as `chances`; a limit below 1.
+        ValueError: as `chances`; a limit below 1, or a model that says NaN.
     """
 
     def draw(log_probs: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
@@ -88,6 +91,7 @@ def sample(
     return _say(model, image, tokenizer, limit, draw)
 
 
+@typechecked
 def chances(log_probs: Float[Tensor, "b v"], temperature: float, top_p: float) -> Float[Tensor, "b v"]:
     """The probabilities that `sample` draws from: of the likeliest words that together have `top_p`, of no others.
 
@@ -99,13 +103,18 @@ def chances(log_probs: Float[Tensor, "b v"], temperature: float, top_p: float) -
         top_p: in (0, 1]; 1 leaves every word a chance.
 
     Raises:
-        ValueError: temperature 0 or below, top_p outside (0, 1].
+        ValueError: temperature 0 or below, top_p outside (0, 1], NaN.
     """
     check_positive("sample", "temperature", temperature, "For the likeliest words use greedy.")
     if not 0 < top_p <= 1:
         refuse("sample", "top_p in (0, 1]", f"{top_p:g}", "1 leaves every word a chance; greedy takes the likeliest.")
-    probs, word = (log_probs / temperature).softmax(dim=1).sort(dim=1, descending=True)
-    kept = probs.masked_fill(probs.cumsum(dim=1) - probs >= top_p, 0)
+    wide = log_probs.to(torch.promote_types(log_probs.dtype, torch.float32))
+    lead = wide - wide.amax(dim=1, keepdim=True)  # 0 for the likeliest, whatever it is divided by
+    probs, word = (lead / min(max(temperature, 1e-30), 1e30)).softmax(dim=1).sort(dim=1, descending=True)
+    check_numbers("sample", probs, "log-probabilities")
+    dropped = probs.cumsum(dim=1) - probs >= top_p
+    dropped[:, 0] = False  # even if top_p is too small for a float32
+    kept = probs.masked_fill(dropped, 0)
     return torch.zeros_like(kept).scatter(1, word, kept / kept.sum(dim=1, keepdim=True))
 
 
@@ -118,6 +127,7 @@ def _say(model: Any, image: Tensor, tokenizer: Any, limit: int | None, choose: A
     for _ in range(_limit(tokenizer, limit)):
         state, logits, look = model.step(state, word, regions)
         row = logits.log_softmax(dim=1)
+        check_numbers("decode", row[:, 0], "scores of words")  # one NaN makes its whole row NaN
         word = choose(row).masked_fill(done, tokenizer.pad_id)
         ids.append(word)
         log_probs.append(row.gather(1, word[:, None])[:, 0].masked_fill(done, 0))
@@ -142,12 +152,20 @@ def _captions(tokenizer: Any, ids: list, log_probs: list, attn: list, scores: Te
     return to_device(said, CPU)
 
 
+@typechecked
 def words_said(text_ids: Int[Tensor, "b s"], tokenizer: Any) -> list[str]:
-    """The words of each row up to the end of text, with a space between them."""
-    silent = {tokenizer.start_id, tokenizer.end_id, tokenizer.pad_id}
-    return [" ".join(tokenizer.words[i] for i in row if i not in silent) for row in text_ids.tolist()]
+    """The words of each row up to the end of text, with a space between them.
+
+    Raises:
+        ValueError: an id that the tokenizer does not have.
+    """
+    check_range("words_said", "token ids", text_ids, len(tokenizer.words), "Use the tokenizer of the model.")
+    rows = (takewhile(lambda i: i != tokenizer.end_id, row) for row in text_ids.tolist())
+    silent = {tokenizer.start_id, tokenizer.pad_id}
+    return [" ".join(tokenizer.words[i] for i in row if i not in silent) for row in rows]
 
 
+@typechecked
 @torch.no_grad()
 def beam_search(
     model: Any,
@@ -169,13 +187,14 @@ def beam_search(
         alpha: 0 compares log-probabilities, which favours short captions; 1 nearly compares means over words.
 
     Raises:
-        ValueError: width below 1 or above the vocabulary, alpha below 0, a limit below 1.
+        ValueError: width below 1 or above the vocabulary, alpha outside [0, 10], a limit below 1, or a model that
+            says NaN.
     """
     words = len(tokenizer.words)
     if not 1 <= width <= words:
         refuse("beam_search", f"width from 1 to {words}, the size of the vocabulary", str(width), "5 is a good start.")
-    if alpha < 0:
-        refuse("beam_search", "alpha of 0 or more", f"{alpha:g}", "0 leaves the length penalty out.")
+    if not 0 <= alpha <= 10:  # far above that the penalty overflows
+        refuse("beam_search", "alpha from 0 to 10", f"{alpha:g}", "0 leaves the length penalty out.")
     image, most = image.to(device_of(model)), _limit(tokenizer, limit)
     regions = model.encode_image(image)
     state, going = model.start(regions), torch.arange(len(image), device=image.device)  # pictures not yet done
@@ -219,6 +238,7 @@ def _continuations(
     """The likeliest next words of each beam, as many as could be kept; a finished one only pads, for free."""
     parts = zip(*(part.log_softmax(dim=1).topk(width) for part in logits.split(ROWS)), strict=True)
     log_probs, choice = (rearrange(torch.cat(x), "(b k) w -> b k w", b=len(done)) for x in parts)
+    check_numbers("beam_search", log_probs[~done], "scores of words")
     only = torch.full((width,), -torch.inf, device=logits.device)
     only[0] = 0
     return torch.where(done[..., None], only, log_probs), choice.masked_fill(done[..., None], pad_id)

@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mmlib.check import refuse
+from mmlib.check import check_sizes, refuse, typechecked
 
 
 class Attend(nn.Module):
@@ -23,6 +23,7 @@ class Attend(nn.Module):
     It is a module of its own, with no parameters, so that `mmlib.record` can watch what really happens in it.
     """
 
+    @typechecked
     def forward(
         self,
         q: Float[Tensor, "b heads i k"],
@@ -49,6 +50,7 @@ class Attention(nn.Module):
 
     def __init__(self, d: int, heads: int, causal: bool = False):
         super().__init__()
+        check_sizes("Attention", d=d, heads=heads)
         if d % heads:
             refuse("Attention", f"a width that is a multiple of heads={heads}", f"d={d}", "Change one of the two.")
         self.heads, self.causal = heads, causal
@@ -56,6 +58,7 @@ class Attention(nn.Module):
         self.attend = Attend()
         self.out = nn.Linear(d, d)
 
+    @typechecked
     def forward(
         self,
         tokens: Float[Tensor, "b i d"],
@@ -63,6 +66,9 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "b 1 i j"] | None = None,
     ) -> Float[Tensor, "b i d"]:
         """Let the tokens look at each other, or at a context; a mask is True where they may look."""
+        keys = (tokens if context is None else context).shape[1]
+        if mask is not None and mask.shape[3] != keys:
+            refuse("Attention", f"a mask (b, 1, i, j={keys})", str(tuple(mask.shape)), "One column for each key.")
         if context is None:
             qkv = self.qkv(tokens).chunk(3, dim=-1)
             q, k, v = (rearrange(x, "b n (heads k) -> b heads n k", heads=self.heads) for x in qkv)
@@ -134,8 +140,10 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, d: int, patch: int, bias: bool = False):
         super().__init__()
+        check_sizes("PatchEmbedding", d=d, patch=patch)
         self.convolution = nn.Conv2d(3, d, patch, stride=patch, bias=bias)
 
+    @typechecked
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d rows columns"]:
         """Turn patches into tokens."""
         return self.convolution(image)
@@ -158,8 +166,9 @@ class ConvStem(nn.Module):
     def __init__(self, d: int, patch: int):
         super().__init__()
         halvings = patch.bit_length() - 1
-        if patch != 2**halvings:
+        if patch < 2 or patch != 2**halvings:
             refuse("ConvStem", "a patch that is a power of two", str(patch), "Use 4, 8 or 16.")
+        check_sizes("ConvStem", d=d // (patch // 2))  # the first convolution's share of the channels
         widths = [3, *(d // 2 ** (halvings - i) for i in range(1, halvings)), 2 * d]
         layers: list[nn.Module] = []
         for wide_in, wide_out in zip(widths, widths[1:], strict=False):
@@ -167,6 +176,7 @@ class ConvStem(nn.Module):
             layers += [nn.BatchNorm2d(wide_out), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], d, 1)).to(memory_format=torch.channels_last)
 
+    @typechecked
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d rows columns"]:
         """Turn overlapping patches into tokens."""
         return self.layers(image.contiguous(memory_format=torch.channels_last))  # faster on a CPU

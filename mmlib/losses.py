@@ -5,9 +5,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.check import refuse
+from mmlib.check import check_finite, check_range, refuse, typechecked
+
+DIVERGED = "Did the training diverge? Try a third of the peak lr."
 
 
+@typechecked
 def clip_loss(
     image_emb: Float[Tensor, "b e"],
     text_emb: Float[Tensor, "b e"],
@@ -31,24 +34,25 @@ def clip_loss(
 
     Raises:
         ValueError: the two sides have different shapes, there is one pair only (the loss would be 0 and teach
-            nothing), `same` leaves out a pair, or `log_scale` is not a number.
+            nothing), `same` leaves out a pair, `log_scale` or the loss is not a finite number.
 
     >>> alike = torch.ones(4, 1)  # embeddings that say nothing: the loss is log 4
     >>> clip_loss(alike, alike, torch.tensor(0.0)).exp().round()
     tensor(4.)
     """
-    _check_pairs("clip_loss", image_emb, text_emb, log_scale)
+    _check_pairs("clip_loss", image_emb, text_emb, same)
+    _check_scale("clip_loss", log_scale)
     logits = log_scale.exp() * image_emb @ text_emb.T
     if same is None:
-        target = torch.arange(len(logits), device=logits.device)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-    _check_same("clip_loss", same)
-    shared = same.to(logits.dtype)
-    to_text = F.cross_entropy(logits, shared / shared.sum(dim=1, keepdim=True))
-    to_image = F.cross_entropy(logits.T, shared.T / shared.T.sum(dim=1, keepdim=True))
-    return (to_text + to_image) / 2
+        to_text = to_image = torch.arange(len(logits), device=logits.device)
+    else:
+        shared = same.to(logits.dtype)
+        to_text, to_image = (x / x.sum(dim=1, keepdim=True) for x in (shared, shared.T))
+    loss = (F.cross_entropy(logits, to_text) + F.cross_entropy(logits.T, to_image)) / 2
+    return _finite("clip_loss", loss)
 
 
+@typechecked
 def siglip_loss(
     image_emb: Float[Tensor, "b e"],
     text_emb: Float[Tensor, "b e"],
@@ -73,16 +77,18 @@ def siglip_loss(
     Raises:
         ValueError: as `clip_loss`.
     """
-    _check_pairs("siglip_loss", image_emb, text_emb, log_scale)
+    same = _check_pairs("siglip_loss", image_emb, text_emb, same)
+    _check_scale("siglip_loss", log_scale)
     logits = log_scale.exp() * image_emb @ text_emb.T + bias
-    right = torch.eye(len(logits), dtype=torch.bool, device=logits.device) if same is None else same
-    sign = 2 * right.to(logits.dtype) - 1
-    return -F.logsigmoid(sign * logits).sum() / len(logits)
+    wide = torch.promote_types(logits.dtype, torch.float32)  # b^2 terms soon exceed the largest float16, 65,504
+    sign = 2 * same.to(wide) - 1
+    return _finite("siglip_loss", -F.logsigmoid(sign * logits).sum() / len(logits))
 
 
 NEGATIVES = ("random", "semi-hard", "hardest")
 
 
+@typechecked
 def triplet_loss(
     image_emb: Float[Tensor, "b e"],
     text_emb: Float[Tensor, "b e"],
@@ -108,13 +114,14 @@ def triplet_loss(
 
     Raises:
         ValueError: the two sides have different shapes, there is one pair only, the margin is not in (0, 2],
-            `negatives` is none of the three, or `same` leaves out a pair.
+            `negatives` is none of the three, `same` leaves out a pair, or the loss is not a finite number.
 
     >>> alike = torch.ones(4, 1)  # a collapsed model: twice the margin
     >>> triplet_loss(alike, alike, margin=0.2)
     tensor(0.4000)
     """
-    same = _check_triplets("triplet_loss", image_emb, text_emb, margin, same)
+    same = _check_pairs("triplet_loss", image_emb, text_emb, same)
+    _check_margin("triplet_loss", margin)
     if negatives not in NEGATIVES:
         refuse("triplet_loss", f"negatives that are one of {', '.join(NEGATIVES)}", repr(negatives))
     with torch.no_grad():  # the choice of a negative has no gradient
@@ -125,7 +132,7 @@ def triplet_loss(
     # Not text_emb[text]: several threads would sum its gradient in no fixed order, and no run would be like another.
     to_text = margin - right + (image_emb * text_emb.index_select(0, text)).sum(dim=1)
     to_image = margin - right + (image_emb.index_select(0, image) * text_emb).sum(dim=1)
-    return (to_text.relu() * has_text + to_image.relu() * has_image).mean()
+    return _finite("triplet_loss", (to_text.relu() * has_text + to_image.relu() * has_image).mean())
 
 
 def _choose(
@@ -141,6 +148,7 @@ def _choose(
     return best.indices, best.values > -torch.inf
 
 
+@typechecked
 def active_triplets(
     image_emb: Float[Tensor, "b e"],
     text_emb: Float[Tensor, "b e"],
@@ -155,31 +163,22 @@ def active_triplets(
         image_emb, text_emb, margin, same: as in `triplet_loss`.
 
     Raises:
-        ValueError: as `triplet_loss`; or every pair is a right answer, and there is no triplet.
+        ValueError: as `triplet_loss`; every pair is a right answer, and there is no triplet; or a similarity is not
+            a finite number.
 
     >>> active_triplets(torch.eye(3), torch.eye(3), margin=0.2)
     0.0
     """
-    same = _check_triplets("active_triplets", image_emb, text_emb, margin, same)
+    same = _check_pairs("active_triplets", image_emb, text_emb, same)
+    _check_margin("active_triplets", margin)
     if same.all():
         refuse("active_triplets", "at least one wrong pair", "none", "Take pairs of several pictures.")
-    sim = image_emb @ text_emb.T
+    sim = _finite("active_triplets", image_emb @ text_emb.T)
     lead = torch.stack([sim.diagonal()[:, None] - sim, sim.diagonal() - sim])  # over wrong texts, over wrong pictures
     return (lead < margin)[:, ~same].float().mean().item()
 
 
-def _check_triplets(
-    where: str, image_emb: Tensor, text_emb: Tensor, margin: float, same: Tensor | None
-) -> Bool[Tensor, "b b"]:
-    _check_shapes(where, image_emb, text_emb)
-    if not 0 < margin <= 2:
-        refuse(where, "a margin above 0, at most 2", f"{margin:.4g}", "Cosines differ by 2 at most: try 0.2.")
-    if same is None:
-        return torch.eye(len(image_emb), dtype=torch.bool, device=image_emb.device)
-    _check_same(where, same)
-    return same
-
-
+@typechecked
 def caption_loss(
     logits: Float[Tensor, "b s v"],
     target_ids: Int[Tensor, "b s"],
@@ -206,39 +205,51 @@ def caption_loss(
         The loss in nats per word: log v when the logits say nothing.
 
     Raises:
-        ValueError: shapes that do not belong together, nothing but padding, smoothing outside [0, 1).
+        ValueError: shapes that do not belong together, nothing but padding, a word outside the vocabulary, smoothing
+            outside [0, 1), a loss that is not a finite number.
 
     >>> caption_loss(torch.zeros(1, 2, 8), torch.tensor([[5, 0]])).exp().round()
     tensor(8.)
     """
     word = target_ids != pad_id
-    if logits.shape[:2] != target_ids.shape or not word.any() or not 0 <= smoothing < 1:
-        got = f"{tuple(logits.shape)}, {tuple(target_ids.shape)} with {word.sum()} words, smoothing {smoothing:g}"
-        expected = "logits (b, s, v), target_ids (b, s) with a word, smoothing in [0, 1)"
-        refuse("caption_loss", expected, got, "The targets are text_ids[:, 1:].")
-    loss = F.cross_entropy(logits[word], target_ids[word], label_smoothing=smoothing)
-    if attn is None:
-        return loss
-    looked = (attn * word[..., None]).sum(dim=1)
-    return loss + penalty * (looked - looked.mean(dim=1, keepdim=True)).square().sum(dim=1).mean()
+    if not word.any() or not 0 <= smoothing < 1:
+        got = f"{word.sum()} words, smoothing {smoothing:g}"
+        refuse("caption_loss", "target_ids with a word, smoothing in [0, 1)", got, "The targets are text_ids[:, 1:].")
+    check_range("caption_loss", "target ids", target_ids[word], logits.shape[2])
+    loss = F.cross_entropy(logits[word], target_ids[word].long(), label_smoothing=smoothing)
+    if attn is not None:
+        looked = (attn * word[..., None]).sum(dim=1)
+        loss = loss + penalty * (looked - looked.mean(dim=1, keepdim=True)).square().sum(dim=1).mean()
+    return _finite("caption_loss", loss)
 
 
-def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, log_scale: Tensor) -> None:
-    _check_shapes(where, image_emb, text_emb)
-    if not torch.isfinite(log_scale):
+def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, same: Tensor | None) -> Bool[Tensor, "b b"]:
+    """Refuse a batch that teaches nothing; give which texts are right answers, the diagonal by default."""
+    if len(image_emb) < 2:
+        fix = "With one pair there is nothing to tell apart: the loss is 0 and teaches nothing."
+        refuse(where, "a batch of 2 pairs or more", str(len(image_emb)), fix)
+    for emb in (image_emb, text_emb):  # a loss may be finite where they are not: sigmoid(inf) is 1
+        check_finite(where, emb, "embeddings", DIVERGED)
+    if same is None:
+        return torch.eye(len(image_emb), dtype=torch.bool, device=image_emb.device)
+    if not same.diagonal().all():
+        refuse(where, "same[i, i] True for every pair", "False on the diagonal", "A pair is its own answer.")
+    return same
+
+
+def _check_scale(where: str, log_scale: Tensor) -> None:
+    if not torch.isfinite(log_scale + log_scale.exp()):
         fix = "The temperature must be above 0: log_scale = -log(temperature)."
         refuse(where, "a finite log_scale", f"{log_scale.item()}", fix)
 
 
-def _check_shapes(where: str, image_emb: Tensor, text_emb: Tensor) -> None:
-    if image_emb.shape != text_emb.shape:
-        got = f"{tuple(image_emb.shape)} and {tuple(text_emb.shape)}"
-        refuse(where, "image_emb and text_emb of one shape (b, e)", got, "Row i of both must be a pair.")
-    if len(image_emb) < 2:
-        fix = "With one pair there is nothing to tell apart: the loss is 0 and teaches nothing."
-        refuse(where, "a batch of 2 pairs or more", str(len(image_emb)), fix)
+def _check_margin(where: str, margin: float) -> None:
+    if not 0 < margin <= 2:
+        refuse(where, "a margin above 0, at most 2", f"{margin:.4g}", "Cosines differ by 2 at most: try 0.2.")
 
 
-def _check_same(where: str, same: Tensor) -> None:
-    if not same.diagonal().all():
-        refuse(where, "same[i, i] True for every pair", "False on the diagonal", "A pair is its own answer.")
+def _finite(where: str, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """The values, if they are finite; else what went in was not, or overflowed on the way."""
+    if not values.isfinite().all():
+        refuse(where, "finite logits, and a finite result", f"{values.sum().item()}", DIVERGED)
+    return values

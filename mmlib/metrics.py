@@ -2,40 +2,49 @@
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.check import check_positive, refuse
+from mmlib.check import check_numbers, check_positive, check_range, check_unit_range, refuse, typechecked
 
 
+@typechecked
 def rank_of_best(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> Float[Tensor, " q"]:
     """Rank of each query's best right answer, from 1.
 
-    Among equals the right answer comes last but one half: a tie with m wrong answers costs m / 2 places, so that a
-    model that gives all the same similarity scores as chance does, not as perfect.
+    Equals share their places as if drawn in a random order: a tie of one right answer with m wrong ones costs m / 2
+    places, a tie of r with m costs m / (r + 1). So a model that gives all the same similarity scores as chance does.
 
     Args:
         sim: similarity of each query to each item of the gallery.
         right: True where the item answers the query; at least one in each row.
 
     Raises:
-        ValueError: shapes differ, a query has no right answer, or `sim` holds NaN.
+        ValueError: shapes differ, there is no query, a query has no right answer, or `sim` holds NaN.
 
     >>> rank_of_best(torch.tensor([[0.1, 0.9, 0.5]]), torch.tensor([[False, False, True]]))
     tensor([2.])
     """
-    _check_answers("rank_of_best", sim, right)
+    better, tied, equal = _around_best("rank_of_best", sim, right)
+    return 1 + better + tied / (1 + equal)
+
+
+def _around_best(where: str, sim: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each query: the wrong answers above its best right one, the wrong ones as good, the right ones as good."""
+    _check_answers(where, sim, right)
     best = sim.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-    better = ((sim > best) & ~right).sum(dim=1)
-    tied = ((sim == best) & ~right).sum(dim=1)
-    return 1 + better + tied / 2
+    as_good = sim == best
+    return ((sim > best) & ~right).sum(dim=1), (as_good & ~right).sum(dim=1), (as_good & right).sum(dim=1)
 
 
+@typechecked
 def recall_at_k(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"], k: int) -> float:
     """Share of the queries with a right answer among the k nearest; chance is k / g for one right answer each.
 
     Equation: R@k = 1/q sum_i [rank_i <= k]  (1.12)
+
+    Where the k-th place is tied, a query counts by the chance that a random order of the equals gives it a hit: a
+    model that gives all the same similarity has k / g.
 
     Raises:
         ValueError: k below 1 or above the gallery; see `rank_of_best` for the rest.
@@ -45,9 +54,22 @@ def recall_at_k(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"], k: int) -
     """
     if not 1 <= k <= sim.shape[1]:
         refuse("recall_at_k", f"k from 1 to {sim.shape[1]}", str(k), "The gallery is no larger.")
-    return (rank_of_best(sim, right) <= k).float().mean().item()
+    return _recall("recall_at_k", sim, right, k)
 
 
+def _recall(where: str, sim: Tensor, right: Tensor, k: int) -> float:
+    better, tied, equal = (count.cpu().double() for count in _around_best(where, sim, right))
+    drawn = (k - better).clamp(min=0).minimum(tied + equal)  # of the equals, how many come among the first k
+    log_miss = _log_ways(tied, drawn) - _log_ways(tied + equal, drawn)
+    return (1 - log_miss.exp()).mean().item()
+
+
+def _log_ways(n: Float[Tensor, " q"], k: Float[Tensor, " q"]) -> Float[Tensor, " q"]:
+    """Log of n! / (n - k)!, the ways to draw k of n in turn; -inf where k > n."""
+    return torch.lgamma(n + 1) - torch.lgamma(n - k + 1)
+
+
+@typechecked
 def median_rank(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
     """Median over the queries of the best right answer's rank; 1 is perfect.
 
@@ -57,6 +79,7 @@ def median_rank(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
     return rank_of_best(sim, right).quantile(0.5).item()
 
 
+@typechecked
 def mean_average_precision(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]) -> float:
     """Mean over the queries of the average precision: all right answers count, and early ones count most.
 
@@ -80,7 +103,8 @@ def mean_average_precision(sim: Float[Tensor, "q g"], right: Bool[Tensor, "q g"]
     return ((precision * found).sum(dim=1) / found.sum(dim=1)).mean().item()
 
 
-def reciprocal_rank_fusion(*sims: Float[Tensor, "_q _g"], k: int = 60) -> Float[Tensor, "q g"]:
+@typechecked
+def reciprocal_rank_fusion(*sims: Float[Tensor, "q g"], k: int = 60) -> Float[Tensor, "q g"]:
     """Join the rankings of several searches over one gallery, whatever the scales of their similarities.
 
     Equation: RRF_qi = sum over the searches of 1 / (k + rank_qi)  (3.15; Cormack et al. 2009)
@@ -98,51 +122,63 @@ def reciprocal_rank_fusion(*sims: Float[Tensor, "_q _g"], k: int = 60) -> Float[
     >>> reciprocal_rank_fusion(torch.tensor([[0.9, 0.1]]), torch.tensor([[30.0, 20.0]]), k=1)
     tensor([[1.0000, 0.6667]])
     """
-    shapes = [tuple(sim.shape) for sim in sims]
-    if len(set(shapes)) != 1:
-        fix = "All searches rank one gallery for the same queries."
-        refuse("reciprocal_rank_fusion", "one matrix (q, g) a search", str(shapes), fix)
+    if not sims:
+        refuse("reciprocal_rank_fusion", "one matrix (q, g) a search", "none", "Give the similarities of each search.")
     check_positive("reciprocal_rank_fusion", "k", float(k), "Cormack et al. take 60.")
-    return torch.stack([1 / (k + _ranks(sim)) for sim in sims]).sum(dim=0)
+    for sim in sims:
+        check_numbers("reciprocal_rank_fusion", sim, "similarities")
+    return torch.stack([1 / (k + _ranks(-sim)) for sim in sims]).sum(dim=0)
 
 
-def _ranks(sim: Float[Tensor, "q g"]) -> Float[Tensor, "q g"]:
-    """Rank of every item, from 1; equals share the mean of their ranks."""
-    if sim.isnan().any():
-        refuse("reciprocal_rank_fusion", "similarities", "NaN", "Did the training diverge?")
-    ascending = sim.sort(dim=1).values
-    below = torch.searchsorted(ascending, sim.contiguous())
-    up_to = torch.searchsorted(ascending, sim.contiguous(), right=True)
-    return sim.shape[1] - (below + up_to - 1) / 2
+def _ranks(values: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
+    """Rank of each value in its row, the smallest 1; equals share the mean of their ranks."""
+    from scipy.stats import rankdata  # here, since the import takes a second
+
+    return torch.from_numpy(rankdata(values.detach().cpu().double(), axis=-1)).to(values.device, torch.float32)
 
 
+@typechecked
 def accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> float:
-    """Share of rows whose largest logit is the target's.
+    """Share of rows whose largest logit is the target's; n equal largest ones count 1 / n.
+
+    Raises:
+        ValueError: as `top_k_accuracy`.
 
     >>> accuracy(torch.tensor([[0.2, 0.8], [0.9, 0.1]]), torch.tensor([1, 1]))
     0.5
     """
-    return (logits.argmax(dim=1) == target).float().mean().item()
+    return _top_k("accuracy", logits, target, 1)
 
 
+@typechecked
 def top_k_accuracy(logits: Float[Tensor, "b classes"], target: Int[Tensor, " b"], k: int) -> float:
     """Share of rows where the target's logit is among the k largest; chance is k / classes.
 
     Equation: top-k = 1/b sum_i [y_i is among the k largest of logits_i]  (2.11)
 
-    Ties are shared out as in `rank_of_best`, so that a model that scores all classes alike knows nothing.
+    Ties are shared out as in `recall_at_k`, so that a model that scores all classes alike knows nothing.
 
     Raises:
-        ValueError: k below 1 or above the number of classes.
+        ValueError: k below 1 or above the number of classes, a target that is no class, NaN.
 
     >>> top_k_accuracy(torch.tensor([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), torch.tensor([1, 2]), k=2)
     0.5
     """
     if not 1 <= k <= logits.shape[1]:
         refuse("top_k_accuracy", f"k from 1 to {logits.shape[1]}", str(k), "There are no more classes.")
-    return recall_at_k(logits, F.one_hot(target, logits.shape[1]).bool(), k)
+    return _top_k("top_k_accuracy", logits, target, k)
 
 
+def _top_k(where: str, logits: Tensor, target: Tensor, k: int) -> float:
+    return _recall(where, logits, _one_hot(where, target, logits.shape[1]).bool(), k)
+
+
+def _one_hot(where: str, target: Int[Tensor, " b"], classes: int) -> Int[Tensor, "b classes"]:
+    check_range(where, "targets", target, classes)
+    return F.one_hot(target.long(), classes)
+
+
+@typechecked
 def confusion_matrix(predicted: Int[Tensor, " b"], target: Int[Tensor, " b"], classes: int) -> Float[Tensor, "c c"]:
     """Row i, column j: the share of the examples of class i that were called j. Rows sum to 1.
 
@@ -157,25 +193,31 @@ def confusion_matrix(predicted: Int[Tensor, " b"], target: Int[Tensor, " b"], cl
     tensor([[0.5000, 0.5000],
             [0.0000, 1.0000]])
     """
-    low, high = min(predicted.min(), target.min()).item(), max(predicted.max(), target.max()).item()
-    if low < 0 or high >= classes:
-        refuse("confusion_matrix", f"classes from 0 to {classes - 1}", f"classes from {low} to {high}")
-    counts = torch.bincount(target * classes + predicted, minlength=classes**2).float()
-    counts = rearrange(counts, "(i j) -> i j", i=classes)
-    return counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    from sklearn import metrics  # here, since the import takes a second
+
+    for classes_said in (predicted, target):
+        check_range("confusion_matrix", "classes", classes_said, classes)
+    shares = metrics.confusion_matrix(target.cpu(), predicted.cpu(), labels=range(classes), normalize="true")
+    return torch.from_numpy(shares).to(target.device, torch.float32)
 
 
+@typechecked
 def entropy(probs: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows"]:
     """Entropy in nats of each row of probabilities: 0 when sure, log n when lost. exp(H) counts the candidates left.
 
     Equation: H(p) = -sum_j p_j log p_j  (1.13; Shannon 1948)
 
+    Raises:
+        ValueError: a probability outside [0, 1], or NaN.
+
     >>> round(entropy(torch.full((4,), 0.25)).exp().item(), 3)
     4.0
     """
-    return torch.special.entr(probs).sum(dim=-1)
+    check_unit_range("entropy", probs, "probs")
+    return torch.special.entr(probs.clamp(min=0)).sum(dim=-1)
 
 
+@typechecked
 def squared_error(probs: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) -> float:
     """Mean squared distance from the probabilities to the right answer, a row of zeros with a 1 at the target.
 
@@ -183,13 +225,17 @@ def squared_error(probs: Float[Tensor, "b classes"], target: Int[Tensor, " b"]) 
 
     0 when right and sure, 1 - 1/classes when it says that all classes are alike, 2 when wrong and sure.
 
+    Raises:
+        ValueError: a probability outside [0, 1], NaN, or a target that is no class.
+
     >>> round(squared_error(torch.full((3, 10), 0.1), torch.tensor([0, 5, 9])), 3)
     0.9
     """
-    right = F.one_hot(target, probs.shape[1]).to(probs.dtype)
-    return (probs - right).square().sum(dim=1).mean().item()
+    check_unit_range("squared_error", probs, "probs")
+    return (probs - _one_hot("squared_error", target, probs.shape[1])).square().sum(dim=1).mean().item()
 
 
+@typechecked
 def inverse_variance_weights(variances: Float[Tensor, "*rows m"]) -> Float[Tensor, "*rows m"]:
     """The weights of the best mixture of estimates that err independently; rows sum to 1.
 
@@ -206,12 +252,14 @@ def inverse_variance_weights(variances: Float[Tensor, "*rows m"]) -> Float[Tenso
     """
     if not (variances > 0).all():
         refuse("inverse_variance_weights", "variances above 0", f"{variances.min().item():.4g}", "Squares, not logs?")
-    precision = 1 / variances
-    if (precision.sum(dim=-1) == 0).any():
+    smallest = variances.amin(dim=-1, keepdim=True)
+    if smallest.isinf().any():
         refuse("inverse_variance_weights", "a finite variance in each row", "a row that is all infinite")
+    precision = smallest / variances  # in units of the largest precision, which alone might overflow
     return precision / precision.sum(dim=-1, keepdim=True)
 
 
+@typechecked
 def rank_correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
     """How far two lists agree about what is larger: 1 in the same order, -1 in opposite orders, near 0 at random.
 
@@ -219,29 +267,22 @@ def rank_correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
     (5.15; Spearman 1904)
 
     Raises:
-        ValueError: fewer than two values, or values that are all equal and so have no order.
+        ValueError: NaN, fewer than two values, or values that are all equal and so have no order.
 
     >>> rank_correlation(torch.tensor([1.0, 2.0, 30.0]), torch.tensor([0.1, 0.4, 0.5]))
     1.0
     """
     for name, values in (("x", x), ("y", y)):
+        check_numbers("rank_correlation", values, name)
         if len(values) < 2 or (values == values[0]).all():
             refuse("rank_correlation", f"{name} with values that differ", str(values.tolist()[:4]), "No order to rank.")
-    ranks = torch.stack([_mean_ranks(x), _mean_ranks(y)])
-    return round(torch.corrcoef(ranks)[0, 1].item(), 12)
+    from scipy.stats import spearmanr  # here, since the import takes a second
 
-
-def _mean_ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    below = (values < values[:, None]).sum(dim=1)
-    equal = (values == values[:, None]).sum(dim=1)
-    return (below + (equal - 1) / 2).double()
+    return round(float(spearmanr(*(values.detach().cpu().double() for values in (x, y))).statistic), 12)
 
 
 def _check_answers(where: str, sim: Tensor, right: Tensor) -> None:
-    if sim.shape != right.shape:
-        refuse(where, f"right {tuple(sim.shape)}", str(tuple(right.shape)), "One row a query in both.")
     if not right.any(dim=1).all():
         row = (~right.any(dim=1)).nonzero()[0].item()
         refuse(where, "a right answer for each query", f"none for query {row}")
-    if sim.isnan().any():
-        refuse(where, "similarities", "NaN", "Did the training diverge?")
+    check_numbers(where, sim, "similarities")

@@ -9,8 +9,15 @@ from types import SimpleNamespace
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 
+# No deadlines, since the machine may be busy, and the same examples in each run of the fast tests.
 import mmlib  # noqa: F401 (before torch, as in the notebooks)
+
+settings.register_profile("short", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.register_profile("long", max_examples=500, deadline=None)
+settings.load_profile("short")
+
 
 CHROMIUMS = (
     "/usr/bin/chromium",
@@ -30,7 +37,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def pytest_configure(config):
     # Checking shapes takes time, so the timings go without.
-    if config.option.markexpr != "bench":
+    if config.option.markexpr != "bench" and "NO_HOOK" not in os.environ:
         jaxtyping.install_import_hook("mmlib", "shapes.check")
 
 

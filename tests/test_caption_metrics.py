@@ -147,9 +147,13 @@ def test_captions_that_cannot_be_scored_are_refused(metric, candidates, referenc
 
 
 def test_strings_in_place_of_lists_are_refused():
-    with pytest.raises(ValueError, match=r"bleu: expected lists of captions.*Use \[text\]"):
+    with pytest.raises(
+        ValueError, match=r"bleu: expected candidates: a list of texts, got str 'a cat'. Use \['a cat'\]"
+    ):
         bleu("a cat", [["a cat"]])
     with pytest.raises(ValueError, match=r"Use \[text\]"):
         cider(["a cat"], ["a cat"])
+    with pytest.raises(ValueError, match=r"exact_match: expected candidates: a list of texts, got list \['a', 3\]"):
+        exact_match(["a", 3], [["a"], ["b"]])
     with pytest.raises(ValueError, match="n of 1 or more, got 0"):
         bleu(["a"], [["a"]], n=0)

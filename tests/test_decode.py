@@ -215,6 +215,9 @@ def test_words_said_by_hand():
         "",
         "w1 <unknown> w1 w1",
     ]
+    assert words_said(torch.tensor([[4, 3, 5, 6], [2, 4, 0, 5]]), tokenizer_of(3)) == ["w0", "w0 w1"]
+    with pytest.raises(ValueError, match="words_said: expected token ids from 0 to 6, got ids from 0 to 7"):
+        words_said(torch.tensor([[7, 0]]), tokenizer_of(3))
 
 
 # Beam search
@@ -370,7 +373,8 @@ def test_log_probabilities_of_samples_are_the_models_own():
     [
         (beam_search, {"width": 0}, "beam_search: expected width from 1 to 12, the size of the vocabulary, got 0"),
         (beam_search, {"width": 13}, "width from 1 to 12, the size of the vocabulary, got 13"),
-        (beam_search, {"alpha": -0.1}, "alpha of 0 or more, got -0.1"),
+        (beam_search, {"alpha": -0.1}, "alpha from 0 to 10, got -0.1"),
+        (beam_search, {"alpha": math.nan}, "alpha from 0 to 10, got nan"),
         (
             sample,
             {"temperature": 0.0},
@@ -386,6 +390,23 @@ def test_bad_settings_are_refused(decode, how, words):
     with pytest.raises(ValueError) as error:
         decode(captioner(), pictures(1), tokenizer_of(8), **how)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("decode", decoders().values(), ids=decoders())
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_caption_is_made_from_scores_that_are_no_numbers(decode, value):
+    model = captioner()
+    model.bias.data[5] = value
+    with pytest.raises(ValueError, match="expected scores of words of numbers, got NaN"):
+        decode(model, pictures(2), tokenizer_of(8))
+    with pytest.raises(ValueError, match="expected log-probabilities of numbers, got NaN"):
+        chances(torch.tensor([[0.0, value]]), 1.0, 1.0)
+
+
+@pytest.mark.parametrize("temperature, top_p", [(1e-300, 1.0), (1e300, 1.0), (1.0, 1e-300)])
+def test_chances_of_extreme_settings_are_chances(temperature, top_p):
+    likeliest = [[0.5, 0.5, 0.0]] if temperature > 1 else [[0.0, 1.0, 0.0]]
+    assert chances(torch.tensor([[0.2, 0.8, 0.0]]).log(), temperature, top_p).tolist() == likeliest
 
 
 def test_a_picture_of_another_size_is_refused():

@@ -157,8 +157,12 @@ def test_words_that_differ_in_a_mark_alone_are_told_apart():
 
 
 def test_one_string_is_refused():
-    with pytest.raises(ValueError, match=r"text_features: expected a list of texts, got one string. Use \['gato'\]"):
+    with pytest.raises(
+        ValueError, match=r"text_features: expected texts: a list of texts, got str 'gato'. Use \['gato'\]"
+    ):
         text_features("gato")
+    with pytest.raises(ValueError, match="mistype: expected texts: a list of texts, got str 'gato'"):
+        mistype("gato")
 
 
 def test_features_are_the_same_in_another_process(capsys):

@@ -1,7 +1,5 @@
 """Fusion: each way by hand, what a missing sense must not change, and what is refused."""
 
-import inspect
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -220,26 +218,34 @@ def test_a_model_that_is_given_nothing_refuses(model):
 @pytest.mark.parametrize(
     "image, expected",
     [
-        (torch.rand(2, 8, 8, 1), r"image \(b, c=1, h=8, w=8\), got \(2, 8, 8, 1\)"),
-        (torch.rand(1, 8, 8), r"got \(1, 8, 8\). One picture\? Add the batch axis"),
+        (torch.rand(2, 8, 8, 1), r"image \(b, 1, h, w\) .*\(2, 8, 8, 1\). Channels last\? Use rearrange"),
+        (torch.rand(2, 1, 9, 9), r"image \(b, c=1, h=8, w=8\), got \(2, 1, 9, 9\)"),
+        (torch.rand(1, 8, 8), r"got float32 \(1, 8, 8\). One picture\? Add the batch axis"),
         (16 * torch.rand(2, 1, 8, 8), r"values in \[0, 1\]"),
         (torch.full((2, 1, 8, 8), torch.nan), "image of numbers, got NaN"),
     ],
 )
 def test_other_pictures_are_refused(image, expected):
-    encode = inspect.unwrap(Fusion.encode_image)  # without the check of shapes, as in a notebook
     with pytest.raises(ValueError, match=f"Fusion.encode_image: expected .*{expected}|{expected}"):
-        encode(make("late"), image)
+        make("late").encode_image(image)
 
 
 @pytest.mark.parametrize(
     "sound, expected",
     [
-        (torch.randn(2, 30, 16), r"got \(2, 30, 16\)"),
-        (torch.randn(2, 8000), r"got \(2, 8000\). A wave\? Use log_mel\(wave\)"),
+        (torch.randn(2, 30, 16), r"log-mel sound \(b, f=16, m\), got \(2, 30, 16\)"),
+        (torch.randn(2, 8000), r"sound \(b, f, m\) of floats, .*\(2, 8000\). A wave\? Use log_mel\(wave\)"),
+        (torch.full((2, 16, 30), torch.nan), "sound of finite numbers, got NaN"),
     ],
 )
 def test_other_sounds_are_refused(sound, expected):
-    encode = inspect.unwrap(Fusion.encode_sound)
-    with pytest.raises(ValueError, match=rf"Fusion.encode_sound: expected log-mel sound \(b, f=16, m\), {expected}"):
-        encode(make("late"), sound)
+    with pytest.raises(ValueError, match=f"Fusion.encode_sound: expected {expected}"):
+        make("late").encode_sound(sound)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_four_pictures_and_one_sound_are_refused(fusion):
+    with pytest.raises(
+        ValueError, match=r"Fusion: expected sound \(b, f, m\).*\(1, 16, 30\) beside image \(4, 1, 8, 8"
+    ):
+        make(fusion)(torch.rand(4, 1, 8, 8), torch.randn(1, 16, 30))

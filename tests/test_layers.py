@@ -104,5 +104,7 @@ def test_plain_patches_equal_a_linear_map_of_each_patch():
 def test_refusals():
     with pytest.raises(ValueError, match="multiple of heads=3, got d=8"):
         Attention(d=8, heads=3)
+    with pytest.raises(ValueError, match=r"Attention: expected a mask \(b, 1, i, j=3\), got \(2, 1, 3, 1\)"):
+        Attention(d=8, heads=2)(torch.randn(2, 3, 8), mask=torch.ones(2, 1, 3, 1, dtype=torch.bool))
     with pytest.raises(ValueError, match="power of two, got 6"):
         ConvStem(d=8, patch=6)

@@ -1,6 +1,7 @@
 """Losses against plain loops, hand-worked numbers, closed forms, open_clip and pytorch-metric-learning."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -122,15 +123,47 @@ def test_a_batch_of_one_is_refused(loss):
         loss(torch.ones(1, 1), torch.ones(1, 1), torch.tensor(0.0))
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0])
-def test_temperatures_without_a_log_are_refused(temperature):
+def siglip(image_emb, text_emb, log_scale, same=None):
+    return siglip_loss(image_emb, text_emb, log_scale, torch.tensor(-1.0), same)
+
+
+@pytest.mark.parametrize("loss", [clip_loss, siglip])
+@pytest.mark.parametrize("log_scale", [torch.inf, -torch.inf, torch.nan, 90.0])
+def test_scales_that_are_no_finite_number_are_refused(loss, log_scale):
     with pytest.raises(ValueError, match="finite log_scale.*temperature must be above 0"):
-        clip_loss(torch.eye(3), torch.eye(3), -torch.tensor(temperature).log())
+        loss(torch.eye(3), torch.eye(3), torch.tensor(log_scale))
 
 
-def test_same_without_the_pairs_is_refused():
+@pytest.mark.parametrize("loss", [clip_loss, siglip])
+def test_same_without_the_pairs_is_refused(loss):
     with pytest.raises(ValueError, match=r"same\[i, i\] True"):
-        clip_loss(torch.eye(3), torch.eye(3), torch.tensor(0.0), torch.zeros(3, 3, dtype=torch.bool))
+        loss(torch.eye(3), torch.eye(3), torch.tensor(0.0), torch.zeros(3, 3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("loss", [clip_loss, siglip, triplet_loss, active_triplets])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1)])
+def test_same_of_another_shape_is_refused(loss, shape):
+    setting = 0.2 if loss in (triplet_loss, active_triplets) else torch.tensor(0.0)
+    with pytest.raises(ValueError, match=rf"expected same \(b, b\) of booleans, got bool {re.escape(str(shape))}"):
+        loss(torch.eye(3), torch.eye(3), setting, same=torch.ones(shape, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("loss", [clip_loss, siglip, triplet_loss, active_triplets])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_embeddings_that_are_no_numbers_are_refused(loss, value):
+    setting = 0.2 if loss in (triplet_loss, active_triplets) else torch.tensor(0.0)
+    image = torch.eye(3)
+    image[1, 1] = value
+    with pytest.raises(ValueError, match="expected embeddings of finite numbers.*Did the training diverge"):
+        loss(image, torch.eye(3), setting)
+
+
+def test_siglip_loss_of_many_alike_is_finite_in_float16():
+    alike, zero = torch.ones(512, 4) / 2, torch.tensor(0.0)
+    with torch.autocast("cpu", torch.float16):
+        half = siglip_loss(alike, alike, zero, zero)
+    torch.testing.assert_close(half, torch.tensor(512 * math.log1p(math.exp(1)) - 1), rtol=1e-3, atol=0)
+    assert half.dtype == torch.float32
 
 
 # Triplets
@@ -357,7 +390,7 @@ def test_the_penalty_by_hand():
 @pytest.mark.parametrize(
     "logits, words, smoothing, message",
     [
-        (torch.zeros(2, 3, 6), torch.zeros_like(WORDS), 0.0, "with 0 words"),
+        (torch.zeros(2, 3, 6), torch.zeros_like(WORDS), 0.0, "got 0 words"),
         (torch.zeros(2, 3, 6), WORDS, 1.0, r"smoothing in \[0, 1\).*smoothing 1"),
         (torch.zeros(2, 3, 6), WORDS, -0.1, "smoothing -0.1"),
     ],
@@ -368,5 +401,7 @@ def test_caption_losses_that_make_no_sense_are_refused(logits, words, smoothing,
 
 
 def test_captions_with_their_start_are_refused_as_targets():
-    with pytest.raises(ValueError, match=r"target_ids \(b, s\) with a word.*The targets are text_ids\[:, 1:\]"):
-        caption_loss.__wrapped__(torch.zeros(2, 2, 6), WORDS)  # below the tests' own check of shapes
+    with pytest.raises(ValueError, match=r"caption_loss: expected target_ids \(b, s\).*targets are text_ids\[:, 1:\]"):
+        caption_loss(torch.zeros(2, 2, 6), WORDS)
+    with pytest.raises(ValueError, match="caption_loss: expected target ids from 0 to 4, got ids from 2 to 5"):
+        caption_loss(torch.zeros(2, 3, 5), WORDS)

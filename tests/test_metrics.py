@@ -1,6 +1,7 @@
 """Metrics against matrices worked out by hand."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -53,7 +54,20 @@ def test_another_right_answer_above_does_not_hurt():
 def test_ties_cost_half_so_that_equal_similarities_are_chance():
     right = torch.eye(9, dtype=torch.bool)
     assert rank_of_best(torch.zeros(9, 9), right).tolist() == [5] * 9
-    assert recall_at_k(torch.zeros(9, 9), right, 1) == 0
+    for k in range(1, 10):
+        assert recall_at_k(torch.zeros(9, 9), right, k) == pytest.approx(k / 9)
+        assert top_k_accuracy(torch.zeros(9, 9), torch.arange(9), k) == pytest.approx(k / 9)
+    assert accuracy(torch.zeros(3, 9), torch.zeros(3, dtype=torch.int64)) == pytest.approx(1 / 9)
+
+
+def test_ties_equal_the_mean_over_all_orders():
+    scores, right = [0.9, 0.5, 0.5, 0.5, 0.5, 0.1], [False, True, False, True, False, False]
+    firsts = [min(1 + order.index(i) for i in (1, 3)) + 1 for order in permutations([1, 2, 3, 4])]
+    sim, answers = torch.tensor([scores]), torch.tensor([right])
+    assert rank_of_best(sim, answers).item() == pytest.approx(sum(firsts) / len(firsts))
+    for k in range(1, 7):
+        hits = sum(first <= k for first in firsts) / len(firsts)
+        assert recall_at_k(sim, answers, k) == pytest.approx(hits)
 
 
 def test_ties_among_right_answers_cost_nothing():
@@ -82,8 +96,39 @@ def test_top_k_by_hand(k, expected):
 
 def test_top_1_is_accuracy_and_equal_logits_are_no_answer():
     logits, target = torch.randn(50, 6), torch.randint(6, (50,))
-    assert top_k_accuracy(logits, target, 1) == accuracy(logits, target)
-    assert top_k_accuracy(torch.zeros(5, 6), torch.arange(5), 3) == 0
+    share = (logits.argmax(dim=1) == target).float().mean().item()
+    assert top_k_accuracy(logits, target, 1) == accuracy(logits, target) == pytest.approx(share)
+    assert top_k_accuracy(torch.zeros(5, 6), torch.arange(5), 3) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("metric", [accuracy, squared_error, lambda x, y: top_k_accuracy(x, y, 1)])
+@pytest.mark.parametrize(
+    "logits, target, words",
+    [
+        (torch.full((2, 3), math.nan), torch.tensor([0, 1]), "got NaN"),
+        (torch.eye(4), torch.arange(4)[:, None], r"target \(b\) of whole numbers, got int64 \(4, 1\)"),
+        (torch.eye(4), torch.arange(3), r"got int64 \(3,\) beside"),
+        (torch.eye(4), torch.arange(4) + 1, "targets from 0 to 3, got targets from 1 to 4"),
+        (torch.eye(4), torch.arange(4) - 1, "targets from 0 to 3, got targets from -1 to 2"),
+        (torch.zeros(0, 4), torch.arange(0), "not empty"),
+    ],
+)
+def test_answers_that_cannot_be_counted_are_refused(metric, logits, target, words):
+    with pytest.raises(ValueError, match=words):
+        metric(logits, target)
+
+
+def test_whole_numbers_of_any_length_are_targets():
+    for dtype in (torch.int8, torch.int16, torch.int32):
+        target = torch.arange(4, dtype=dtype)
+        assert accuracy(torch.eye(4), target) == 1 and squared_error(torch.eye(4), target) == 0
+        assert confusion_matrix(target, target, 4).tolist() == torch.eye(4).tolist()
+
+
+def test_entropy_refuses_what_is_no_probability():
+    for probs in ([0.5, math.nan], [1.5, -0.5], [-0.1, 0.2]):
+        with pytest.raises(ValueError, match="entropy: expected probs"):
+            entropy(torch.tensor(probs))
 
 
 @pytest.mark.parametrize("k", [0, 5])
@@ -181,13 +226,15 @@ def test_equals_share_the_mean_of_their_ranks():
 def test_refusals_of_rankings():
     with pytest.raises(ValueError, match="mean_average_precision: expected a right answer for each query, got none"):
         mean_average_precision(SIM[:1], torch.zeros(1, 6, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r"one matrix \(q, g\) a search, got \[\(4, 6\), \(2, 6\)\]"):
+    with pytest.raises(
+        ValueError, match=r"sims \(q, g\).*\(2, 6\) beside sims \(4, 6\). All searches rank one gallery"
+    ):
         reciprocal_rank_fusion(SIM, SIM[:2])
-    with pytest.raises(ValueError, match=r"one matrix \(q, g\) a search, got \[\]"):
+    with pytest.raises(ValueError, match=r"one matrix \(q, g\) a search, got none"):
         reciprocal_rank_fusion()
     with pytest.raises(ValueError, match="k above 0, got 0"):
         reciprocal_rank_fusion(SIM, k=0)
-    with pytest.raises(ValueError, match="reciprocal_rank_fusion: expected similarities, got NaN"):
+    with pytest.raises(ValueError, match="reciprocal_rank_fusion: expected similarities of numbers, got NaN"):
         reciprocal_rank_fusion(SIM * float("nan"))
 
 
@@ -203,6 +250,8 @@ def test_inverse_variance_weights_by_hand():
     torch.testing.assert_close(
         inverse_variance_weights(torch.tensor([1.0, 2.0, 4.0])), torch.tensor([4.0, 2.0, 1.0]) / 7
     )
+    tiny = torch.tensor([1e-45, 1e-44])  # their inverses are too large for a float32
+    assert inverse_variance_weights(tiny).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -225,6 +274,11 @@ def test_rank_correlation_by_hand_and_against_scipy():
     assert rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 3.0, 2.0])) == pytest.approx(0.5)
     x, y = torch.randn(30), torch.randint(4, (30,)).float()  # with many equals
     assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+def test_rank_correlation_refuses_nan():
+    with pytest.raises(ValueError, match="rank_correlation: expected y of numbers, got NaN"):
+        rank_correlation(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.0, math.nan]))
 
 
 @pytest.mark.parametrize("x, y", [([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0]), ([1.0, 2.0], [3.0, 3.0])])

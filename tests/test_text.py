@@ -51,7 +51,15 @@ def test_characters_as_words():
 
 
 def test_refusals(tokenizer):
-    with pytest.raises(ValueError, match="a list of texts, got one string. Use .'cat face'."):
+    with pytest.raises(
+        ValueError, match="Tokenizer.encode: expected texts: a list of texts, got str 'cat face'. Use .'cat face'."
+    ):
         tokenizer.encode("cat face")
     with pytest.raises(ValueError, match="at least one text"):
         tokenizer.encode([])
+    with pytest.raises(ValueError, match="Tokenizer.from_texts: expected texts: a list of texts, got str 'cat'"):
+        Tokenizer.from_texts("cat")
+    with pytest.raises(ValueError, match="Tokenizer: expected words: a list of texts, got str 'cat'"):
+        Tokenizer("cat")
+    with pytest.raises(ValueError, match="Tokenizer: expected 3 positions or more, got 1"):
+        Tokenizer(["cat"], positions=1)

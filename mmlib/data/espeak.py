@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from mmlib.check import refuse
+from mmlib.check import refuse, typechecked
 
 RATE = 22_050  # samples a second that eSpeak NG gives
 SYNCHRONOUS, DO_NOT_EXIT, UTF8, SPEED, PITCH = 2, 0x8000, 1, 1, 3  # of speak_lib.h
@@ -74,6 +74,7 @@ def variants() -> tuple[str, ...]:
     return tuple(sorted(os.listdir(Path(espeakng_loader.get_data_path()) / "voices" / "!v")))
 
 
+@typechecked
 def speak(
     texts: Sequence[str], voice: str = "en-us", rate: int = 175, pitch: int = 50
 ) -> list[Float32[np.ndarray, " samples"]]:

@@ -16,7 +16,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mmlib.check import refuse
+from mmlib.check import refuse, typechecked
 from mmlib.data.cache import cached_array
 from mmlib.data.files import check_pixels
 from mmlib.data.text import words_of
@@ -93,6 +93,7 @@ def _palette(pixels: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n _"]:
     return np.sqrt(shares)
 
 
+@typechecked
 def text_features(texts: Sequence[str]) -> Float[Tensor, "n j"]:
     """Describe texts by their n-grams and words, each of which adds or takes 1 where its hash says; 2,048 numbers.
 
@@ -108,8 +109,6 @@ def text_features(texts: Sequence[str]) -> Float[Tensor, "n j"]:
     >>> text_features(["gato", ""]).norm(dim=1).round().tolist()
     [1.0, 0.0]
     """
-    if isinstance(texts, str):
-        refuse("text_features", "a list of texts", "one string", f"Use [{texts[:20]!r}].")
     if len(texts) == 0:
         return torch.zeros(0, TEXT_FEATURES)
     return torch.from_numpy(_hasher().transform(texts).toarray())
@@ -154,12 +153,16 @@ def matched_grams(query: str, text: str) -> list[str]:
     return sorted(apart, key=lambda gram: (-len(gram), gram))
 
 
+@typechecked
 def mistype(texts: Sequence[str], share: float = 1.0) -> list[str]:
     """Replace one random letter, by another from a to z, in a random share of the texts; torch draws.
 
     Args:
         texts: of any script; a text without a letter stays as it is.
         share: of the texts that are changed, in [0, 1].
+
+    Raises:
+        ValueError: one string in place of a list.
     """
     draws = torch.rand(len(texts), 3).tolist()
     return [

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mmlib.check import refuse
+from mmlib.check import refuse, typechecked
 
 _PART = r"[\p{L}\p{N}_][\p{L}\p{N}\p{M}_]*"
 _WORD = regex.compile(rf"{_PART}(?:[-\u200c\u200d]{_PART})*")  # the two joiners stand inside Persian and Hindi words
@@ -53,7 +53,10 @@ class Tokenizer:
 
     Args:
         words: the vocabulary, each word once. Use `Tokenizer.from_texts` to collect it.
-        positions: the longest row, start and end included. Longer texts lose their last words.
+        positions: the longest row, start and end included; 3 or more. Longer texts lose their last words.
+
+    Raises:
+        ValueError: one string in place of a list, fewer than 3 positions.
 
     >>> tokenizer = Tokenizer(["cat", "face"], positions=6)
     >>> tokenizer.encode(["cat face"])
@@ -62,12 +65,16 @@ class Tokenizer:
 
     pad_id, unknown_id, start_id, end_id = 0, 1, 2, 3
 
+    @typechecked
     def __init__(self, words: Sequence[str], positions: int = 24):
+        if positions < 3:
+            refuse("Tokenizer", "3 positions or more", str(positions), "A row holds a start, words and an end.")
         self.words = ("<pad>", "<unknown>", "<start>", "<end>", *words)
         self.id_of = {word: i for i, word in enumerate(self.words)}
         self.positions = positions
 
     @classmethod
+    @typechecked
     def from_texts(cls, texts: Iterable[str], positions: int = 24) -> "Tokenizer":
         """Collect the vocabulary, in alphabetical order, from texts."""
         return cls(sorted({word for text in texts for word in words_of(text)}), positions)
@@ -76,14 +83,13 @@ class Tokenizer:
         """Size of the vocabulary, the four special tokens included."""
         return len(self.words)
 
+    @typechecked
     def encode(self, texts: Sequence[str]) -> Int[Tensor, "b s"]:
         """Ids of each text, padded at the end to the longest; a word outside the vocabulary becomes `<unknown>`.
 
         Raises:
             ValueError: one string in place of a list, or no text at all.
         """
-        if isinstance(texts, str):
-            refuse("Tokenizer.encode", "a list of texts", "one string", f"Use [{texts[:20]!r}].")
         if len(texts) == 0:
             refuse("Tokenizer.encode", "at least one text", "an empty list")
         rows = [self._row(text) for text in texts]

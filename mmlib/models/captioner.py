@@ -20,7 +20,7 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmlib.check import check_captions, check_image, refuse
+from mmlib.check import check_captions, check_config, check_image, refuse, typechecked
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class CaptionerConfig:
     dropout: float = 0.15  # on word vectors and on what the words are scored from
     positions: int = 24  # longest caption, in tokens
     end_id: int = 3  # the end-of-text token
+    unknown_id: int = 1  # stands for a word outside the vocabulary
 
 
 class Regions(NamedTuple):
@@ -67,6 +68,8 @@ class Grid(nn.Module):
         super().__init__()
         if config.image_size % 8:
             refuse("Captioner", "an image size that is a multiple of 8", str(config.image_size), "Use 32 or 48.")
+        if len(config.channels) != 4 or min(config.channels) < 1:
+            refuse("Captioner", "channels of four convolutions", str(config.channels), "As in (32, 64, 128, 256).")
         layers: list[nn.Module] = []
         for wide_in, wide_out, stride in zip((3, *config.channels), config.channels, (2, 2, 2, 1), strict=False):
             layers += [nn.Conv2d(wide_in, wide_out, 3, stride, 1, bias=False), nn.BatchNorm2d(wide_out), nn.ReLU()]
@@ -121,6 +124,7 @@ class Captioner(nn.Module):
 
     def __init__(self, config: CaptionerConfig):
         super().__init__()
+        check_config("Captioner", config)
         if config.design not in ("attend", "tell"):
             refuse("Captioner", 'design "attend" or "tell"', repr(config.design))
         self.config = config
@@ -141,6 +145,7 @@ class Captioner(nn.Module):
         self.say_state = nn.Linear(s, words)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
 
+    @typechecked
     def encode_image(self, image: Float[Tensor, "b c h w"]) -> Regions:
         """Cut pictures with values in [0, 1] into regions."""
         check_image("Captioner.encode_image", image, self.config.image_size, self.config.image_size)
@@ -187,10 +192,12 @@ class Captioner(nn.Module):
         """
         return F.linear(self.dropout(said), self.word.weight, self.bias)
 
+    @typechecked
     def forward(self, image: Float[Tensor, "b c h w"], text_ids: Int[Tensor, "b s"]) -> CaptionOutput:
         """Teacher forcing: hear the words of the right captions, and score the word that follows each."""
         config = self.config
-        check_captions("Captioner", text_ids, config.vocabulary, config.positions, config.end_id)
+        ids = config.end_id, config.unknown_id
+        check_captions("Captioner", text_ids, config.vocabulary, config.positions, *ids)
         regions = self.encode_image(image)
         state, said, attn = self.start(regions), [], []
         for word in self.word(text_ids[:, :-1]).unbind(dim=1):

@@ -20,7 +20,16 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmlib.check import check_image, check_patches, check_positive, check_text_ids, refuse
+from mmlib.check import (
+    check_config,
+    check_finite,
+    check_image,
+    check_patches,
+    check_positive,
+    check_text_ids,
+    refuse,
+    typechecked,
+)
 from mmlib.layers import Block, ConvStem
 
 MAX_LOG_SCALE = math.log(100)
@@ -139,12 +148,14 @@ class CLIP(nn.Module):
 
     def __init__(self, config: CLIPConfig):
         super().__init__()
+        check_config("CLIP", config)
         self.config = config
         self.image = VisionTransformer(config)
         self.text = TextTransformer(config)
         check_positive("CLIP", "temperature", config.temperature, "The paper starts at 0.07.")
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
+    @typechecked
     def encode_image(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e"]:
         """Place pictures with values in [0, 1] on the unit sphere.
 
@@ -153,6 +164,7 @@ class CLIP(nn.Module):
         check_image("CLIP.encode_image", image, self.config.image_size, self.config.image_size)
         return F.normalize(self.image(image), dim=-1)
 
+    @typechecked
     def encode_text(self, text_ids: Int[Tensor, "b s"]) -> Float[Tensor, "b e"]:
         """Place texts, given as token ids, on the unit sphere.
 
@@ -162,6 +174,7 @@ class CLIP(nn.Module):
         check_text_ids("CLIP.encode_text", text_ids, config.vocabulary, config.positions, config.end_id)
         return F.normalize(self.text(text_ids), dim=-1)
 
+    @typechecked
     def forward(self, image: Float[Tensor, "b c h w"], text_ids: Int[Tensor, "b s"]) -> CLIPOutput:
         """Embed pairs. The scale is first brought back to 1 to 100, so that logits cannot explode."""
         with torch.no_grad():
@@ -169,6 +182,7 @@ class CLIP(nn.Module):
         return CLIPOutput(self.encode_image(image), self.encode_text(text_ids), self.log_scale)
 
 
+@typechecked
 def zero_shot_classifier(
     encode_text: Callable[[list[str]], Float[Tensor, "n e"]], class_names: Sequence[str], templates: Sequence[str]
 ) -> Float[Tensor, "classes e"]:
@@ -182,7 +196,8 @@ def zero_shot_classifier(
         templates: sentences with `{}` at the place of the name.
 
     Raises:
-        ValueError: no class, a class twice, no template, or a template without `{}`.
+        ValueError: no class, a class twice, no template, a template without `{}`, or an encoder that does not give
+            one finite vector a text.
     """
     where = "zero_shot_classifier"
     if not class_names or not all(name.strip() for name in class_names):
@@ -192,6 +207,10 @@ def zero_shot_classifier(
         refuse(where, "each class once", f"{', '.join(twice)} more than once", "Two equal classes share the answer.")
     if not templates or not all("{}" in template for template in templates):
         refuse(where, "templates with {} in place of the name", repr(list(templates)), 'Such as "a picture of a {}".')
-    texts = [template.format(name) for name in class_names for template in templates]
-    emb = rearrange(encode_text(texts), "(classes templates) e -> classes templates e", templates=len(templates))
+    texts = [template.replace("{}", name) for name in class_names for template in templates]
+    emb = encode_text(texts)
+    if len(emb) != len(texts):
+        refuse(where, f"{len(texts)} vectors from encode_text", str(len(emb)), "It gives one vector a text.")
+    check_finite(where, emb, "embeddings")
+    emb = rearrange(emb, "(classes templates) e -> classes templates e", templates=len(templates))
     return F.normalize(emb.mean(dim=1), dim=-1)

@@ -19,7 +19,7 @@ from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmlib.check import check_unit_range, refuse
+from mmlib.check import check_config, check_finite, check_unit_range, refuse, typechecked
 from mmlib.layers import Attention
 
 FUSIONS = ("early", "late", "attention", "cross")
@@ -78,6 +78,7 @@ class Fusion(nn.Module):
         super().__init__()
         if fusion not in FUSIONS:
             refuse("Fusion", f"a fusion of {', '.join(FUSIONS)}", repr(fusion), "Choose one of the four.")
+        check_config("Fusion", config)
         self.config, self.fusion = config, fusion
         d = config.width
         self.see = nn.Sequential(*_layer(1, d // 2), *_layer(d // 2, d, stride=2), *_layer(d, d))
@@ -103,6 +104,7 @@ class Fusion(nn.Module):
             self.norm_asked = nn.ModuleDict({sense: nn.LayerNorm(d) for sense in SENSES})
             self.classify_fused = nn.ModuleDict({sense: nn.Linear(d, config.classes) for sense in SENSES})
 
+    @typechecked
     def forward(
         self, image: Float[Tensor, "b 1 h w"] | None = None, sound: Float[Tensor, "b f m"] | None = None
     ) -> FusionOutput:
@@ -111,24 +113,26 @@ class Fusion(nn.Module):
         heard = None if sound is None else self.encode_sound(sound)
         return self.fuse(seen, heard)
 
+    @typechecked
     def encode_image(self, image: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n d"]:
         """Turn pictures into a token for each 2x2 pixels."""
         size, shape = self.config.image_size, tuple(image.shape)
-        if len(shape) != 4 or shape[1:] != (1, size, size):
-            fix = "One picture? Add the batch axis: x[None]." if len(shape) == 3 else ""
-            refuse("Fusion.encode_image", f"image (b, c=1, h={size}, w={size})", str(shape), fix)
+        if shape[2:] != (size, size):
+            refuse("Fusion.encode_image", f"image (b, c=1, h={size}, w={size})", str(shape))
         check_unit_range("Fusion.encode_image", image, "image")
         return rearrange(self.see(2 * image - 0.6), "b d h w -> b (h w) d")
 
+    @typechecked
     def encode_sound(self, sound: Float[Tensor, "b f m"]) -> Float[Tensor, "b tokens d"]:
         """Turn log-mel spectrograms of any length into a token for each 8 frames."""
         bands, shape = self.config.bands, tuple(sound.shape)
-        if len(shape) != 3 or shape[1] != bands:
-            fix = "A wave? Use log_mel(wave)." if len(shape) == 2 else ""
-            refuse("Fusion.encode_sound", f"log-mel sound (b, f={bands}, m)", str(shape), fix)
+        if shape[1] != bands:
+            refuse("Fusion.encode_sound", f"log-mel sound (b, f={bands}, m)", str(shape), "Build the model for it.")
+        check_finite("Fusion.encode_sound", sound, "sound")
         loudness = rearrange((sound + 7) / 5, "b f m -> b 1 f m")  # about zero, and about as large as one
         return rearrange(self.hear(loudness), "b d 1 m -> b m d")
 
+    @typechecked
     def fuse(
         self, seen: Float[Tensor, "b n d"] | None = None, heard: Float[Tensor, "b m d"] | None = None
     ) -> FusionOutput:
@@ -150,6 +154,7 @@ class Fusion(nn.Module):
             logits = self._cross(tokens)
         return FusionOutput(logits, alone.get("image"), alone.get("sound"), weights)
 
+    @typechecked
     def weigh(self, scores: Float[Tensor, "b 2"]) -> Float[Tensor, "b 2"]:
         """Turn a score for each sense into weights that sum to 1 over the senses; a score of -inf gives 0."""
         return scores.softmax(dim=1)

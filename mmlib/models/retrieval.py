@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mmlib.check import check_features, refuse
+from mmlib.check import check_config, check_features, check_numbers, refuse, typechecked
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,12 @@ class Retrieval(nn.Module):
 
     def __init__(self, config: RetrievalConfig):
         super().__init__()
+        check_config("Retrieval", config)
         self.config = config
         self.image = projection(config.image_features, config)
         self.text = projection(config.text_features, config)
 
+    @typechecked
     def encode_image(self, image_features: Float[Tensor, "b i"]) -> Float[Tensor, "b e"]:
         """Place pictures, given by their features, on the unit sphere.
 
@@ -67,6 +69,7 @@ class Retrieval(nn.Module):
         check_features("Retrieval.encode_image", image_features, self.config.image_features)
         return F.normalize(self.image(image_features), dim=-1)
 
+    @typechecked
     def encode_text(self, text_features: Float[Tensor, "b j"]) -> Float[Tensor, "b e"]:
         """Place texts, given by their features, on the unit sphere.
 
@@ -75,6 +78,7 @@ class Retrieval(nn.Module):
         check_features("Retrieval.encode_text", text_features, self.config.text_features)
         return F.normalize(self.text(text_features), dim=-1)
 
+    @typechecked
     def forward(self, image_features: Float[Tensor, "b i"], text_features: Float[Tensor, "b j"]) -> RetrievalOutput:
         """Embed pairs."""
         return RetrievalOutput(self.encode_image(image_features), self.encode_text(text_features))
@@ -102,6 +106,7 @@ class Nearest(NamedTuple):
     places: Int[Tensor, "q k"]  # in the gallery
 
 
+@typechecked
 def top_k(query_emb: Float[Tensor, "q e"], gallery_emb: Float[Tensor, "g e"], k: int) -> Nearest:
     """Exact search: the k items of the gallery with the largest dot product with each query.
 
@@ -112,11 +117,13 @@ def top_k(query_emb: Float[Tensor, "q e"], gallery_emb: Float[Tensor, "g e"], k:
         k: from 1 to the size of the gallery.
 
     Raises:
-        ValueError: k is not in that range.
+        ValueError: k is not in that range, or a similarity is NaN.
 
     >>> top_k(torch.eye(3)[:1], torch.eye(3), k=1).places
     tensor([[0]])
     """
     if not 1 <= k <= len(gallery_emb):
         refuse("top_k", f"k from 1 to {len(gallery_emb)}", str(k), "The gallery is no larger.")
-    return Nearest(*torch.topk(query_emb @ gallery_emb.T, k, dim=1))
+    sim = query_emb @ gallery_emb.T
+    check_numbers("top_k", sim, "similarities")
+    return Nearest(*torch.topk(sim, k, dim=1))

@@ -20,7 +20,7 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmlib.check import check_patches, check_video, refuse
+from mmlib.check import check_config, check_patches, check_video, refuse, typechecked
 from mmlib.layers import Attention, Block, ConvStem, PatchEmbedding
 
 
@@ -125,6 +125,7 @@ class TimeSformer(nn.Module):
         self.norm = nn.LayerNorm(d)
         self.classify = nn.Linear(d, config.classes)
 
+    @typechecked
     def forward(self, video: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b classes"]:
         """Score the classes of videos with values in [0, 1] and any number of frames."""
         tokens = self.embed(video)
@@ -141,6 +142,7 @@ class TimeSformer(nn.Module):
         class_token = reduce(class_token, "(b rows) 1 d -> b d", "mean", b=len(video))  # a row a frame for space-only
         return self.classify(self.norm(class_token))
 
+    @typechecked
     def embed(self, video: Float[Tensor, "b t c h w"]) -> Float[Tensor, "rows tokens d"]:
         """Turn videos into tokens that know their place in space and in time.
 
@@ -222,6 +224,7 @@ def _patches(config: TimeSformerConfig) -> int:
 
 
 def _check_config(config: TimeSformerConfig) -> None:
+    check_config("TimeSformer", config)
     if config.attention not in ("divided", "joint", "space"):
         refuse("TimeSformer", "attention divided, joint or space", repr(config.attention))
     check_patches("TimeSformer", config.image_size, config.patch)
