@@ -1,8 +1,7 @@
 """Every checker of every notebook takes right answers of any style, and names the mistake in wrong ones.
 
-Each `answers_*.py` that is listed here says which checkers a notebook has (CHECKS: checker -> what it holds answers
-against, and its catalogue of mistakes), and holds answers (RIGHT, WRONG). AMBIGUOUS are mistakes that a second one can
-hide.
+Each `answers_*.py` that is listed here says which exercises a notebook has (CHECKS), and holds answers to them (RIGHT,
+WRONG). AMBIGUOUS are mistakes that a second one can hide.
 """
 
 import json
@@ -18,16 +17,16 @@ import pytest
 import torch
 from test_exercises import run_cell, solutions
 
-from mmlib.exercises.core import candidates
+from mmlib.exercises.core import Exercise, candidates, edited
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = [answers_clip, answers_timesformer, answers_retrieval, answers_captioner, answers_fusion]
-CHECKS = {check: pair for answers in NOTEBOOKS for check, pair in answers.CHECKS.items()}
+CHECKS = [check for answers in NOTEBOOKS for check in answers.CHECKS]
 RIGHT = [pair for answers in NOTEBOOKS for pair in answers.RIGHT]
 WRONG = [(check, *pair) for answers in NOTEBOOKS for check, pairs in answers.WRONG.items() for pair in pairs]
 AMBIGUOUS = [says for answers in NOTEBOOKS for says in answers.AMBIGUOUS]
 
-each_check = pytest.mark.parametrize("check", CHECKS)
+each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: getattr(check, "reference", check).__name__)
 each_notebook = pytest.mark.parametrize("answers", NOTEBOOKS, ids=lambda answers: answers.NOTEBOOK)
 
 
@@ -54,24 +53,34 @@ def test_wrong_answers_are_named(check, phrase, answer):
     assert "\n" not in outcome.diagnosis
 
 
+def mistaken(check):
+    """Each mistake of an exercise, then each two, with a function that makes it."""
+    if isinstance(check, Exercise):
+        return [(mistake.says, edited(check.reference, mistake.edits)) for mistake in check.candidates()]
+    reference, mistakes = next(answers.CHECKS[check] for answers in NOTEBOOKS if check in answers.CHECKS)
+    return [
+        (mistake.says, lambda *arguments, turned=mistake.knobs: reference(*arguments, **turned))
+        for mistake in candidates(mistakes)
+    ]
+
+
 @each_check
 def test_each_mistake_of_the_catalogue_is_told_from_all_others(check):
-    reference, mistakes = CHECKS[check]
-    for mistake in mistakes:
-        outcome = check(lambda *arguments, turned=mistake.knobs: reference(*arguments, **turned))
-        assert outcome.diagnosis.startswith(f"Not yet: {mistake.says} ("), outcome
+    for says, answer in mistaken(check):
+        if not says.startswith("two things at once"):
+            outcome = check(answer)
+            assert outcome.diagnosis.startswith(f"Not yet: {says} ("), (says, outcome)
 
 
 @each_check
 def test_two_mistakes_at_once_never_blame_a_third(check):
-    reference, mistakes = CHECKS[check]
-    pairs = list(candidates(mistakes))
-    for pair in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
-        outcome = check(lambda *arguments, turned=pair.knobs: reference(*arguments, **turned))
-        assert not outcome.passed
-        blamed = [mistake.says for mistake in mistakes if mistake.says in outcome.diagnosis]
-        if not any(says in pair.says for says in AMBIGUOUS):
-            assert all(says in pair.says for says in blamed), (pair.says, outcome)
+    alone = [says for says, _ in mistaken(check) if not says.startswith("two things at once")]
+    pairs = mistaken(check)[len(alone) :]
+    for both, answer in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
+        outcome = check(answer)
+        assert not outcome.passed, both
+        if not any(says in both for says in AMBIGUOUS):
+            assert all(says in both for says in alone if says in outcome.diagnosis), (both, outcome)
 
 
 @each_check

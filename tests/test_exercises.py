@@ -9,7 +9,9 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from mmlib.exercises.core import (
-    Mistake,
+    OldMistake as Mistake,
+)
+from mmlib.exercises.core import (
     Outcome,
     call,
     candidates,

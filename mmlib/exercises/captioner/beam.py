@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmlib.exercises.captioner.parts import call_for
-from mmlib.exercises.core import Mistake, check_shape, check_value, exercise, name_of, not_yet
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import check_shape, check_value, exercise, name_of, not_yet
 
 PARTS = ("score", "parent", "word")
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from mmlib.exercises.captioner.matches import Number, Words, check_matches, matches_of, number
 from mmlib.exercises.captioner.parts import call_number
-from mmlib.exercises.core import Finding, Mistake, check_value, exercise, name_of
+from mmlib.exercises.core import Finding, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
 
 
 def _all_ngrams(caption: Words, references: Sequence[Words], n: int) -> int:

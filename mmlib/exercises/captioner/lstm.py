@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmlib.exercises.captioner.parts import call_for
-from mmlib.exercises.core import Mistake, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import check_gradient, check_shape, check_value, exercise, name_of
 
 PARTS = ("hidden", "cell")
 

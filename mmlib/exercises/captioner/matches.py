@@ -8,7 +8,8 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from mmlib.exercises.captioner.parts import call_number
-from mmlib.exercises.core import Mistake, check_value, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import check_value, name_of
 
 Words = list[str]
 Number = Float64[Tensor, ""]

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_gradient, check_shape, check_value, exercise, name_of
 
 
 def _each_row(x: Tensor) -> Tensor:

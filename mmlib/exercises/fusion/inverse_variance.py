@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmlib.exercises.core import (
-    Mistake,
+    OldMistake as Mistake,
+)
+from mmlib.exercises.core import (
     call,
     check_gradient,
     check_shape,

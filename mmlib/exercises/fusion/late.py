@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_gradient, check_shape, check_value, exercise, name_of
 
 
 def _mixture(alpha: Tensor, p_v: Tensor, p_a: Tensor) -> Tensor:

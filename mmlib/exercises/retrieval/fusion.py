@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_shape, check_value, exercise, name_of
 
 
 def _ranks(sim: Float[Tensor, "q g"], dim: int = 1) -> Int[Tensor, "q g"]:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, as_tensor, check_shape, check_value, exercise, name_of, not_yet, run
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import as_tensor, check_shape, check_value, exercise, name_of, not_yet, run
 
 
 def _wrong(right: Bool[Tensor, "q g"]) -> Bool[Tensor, "q g 1"]:

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_shape, check_value, exercise, name_of, not_yet
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_shape, check_value, exercise, name_of, not_yet
 
 
 def semi_hard(

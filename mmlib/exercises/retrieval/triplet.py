@@ -9,7 +9,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_gradient, check_shape, check_value, exercise, name_of, not_yet
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_gradient, check_shape, check_value, exercise, name_of, not_yet
 
 
 def _without_right(costs: Float[Tensor, "b b"]) -> Float[Tensor, "b wrong"]:

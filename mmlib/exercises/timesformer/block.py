@@ -8,7 +8,8 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_gradient, check_shape, check_value, exercise, name_of
 from mmlib.exercises.timesformer.parts import in_rows, make_block, make_tokens
 
 

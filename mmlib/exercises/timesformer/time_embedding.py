@@ -8,7 +8,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmlib.exercises.core import Mistake, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
+from mmlib.exercises.core import call, check_gradient, check_shape, check_value, exercise, name_of
 
 
 def _on_the_line(time: Float[Tensor, "frames d"], i: Int[Tensor, " t"], r: Float[Tensor, " t"]) -> Float[Tensor, "t d"]:

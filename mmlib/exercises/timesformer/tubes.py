@@ -7,7 +7,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from mmlib.exercises.core import Finding, Mistake, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import Finding, call, check_gradient, check_shape, check_value, exercise, name_of
+from mmlib.exercises.core import OldMistake as Mistake
 
 # ---- there
 
