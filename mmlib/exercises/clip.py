@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmlib.exercises.core import Exercise, close, edited, in_turn, not_started, not_yet
+from mmlib.exercises.core import Exercise, close, edited, in_turn, name_of, not_started, not_yet
 
 __all__ = [
     "check_info_nce",
@@ -239,9 +239,9 @@ def predict(image_emb: Float[Tensor, "b e"], classifier: Float[Tensor, "classes 
     return (image_emb @ classifier.T).argmax(dim=1)
 
 
-def _are_numbers_of_classes(name: str, got: Tensor) -> None:
+def _are_numbers_of_classes(answer: Callable, got: Tensor) -> None:
     if got.is_floating_point():
-        not_yet(f"{name} returned similarities, not class numbers. Use argmax, or max(...).indices.")
+        not_yet(f"{name_of(answer)} returned similarities, not class numbers. Use argmax, or max(...).indices.")
 
 
 prediction = Exercise(
@@ -525,9 +525,9 @@ def _each_alone(weigh: str) -> dict[str, str]:
     return {"loss_of(image_emb, text_emb), ": f"sum(loss_of(i, t){weigh} for i, t in {few}), "}
 
 
-def _is_no_weight(name: str, got: Tensor, weight: Tensor) -> None:
+def _is_no_weight(answer: Callable, got: Tensor, weight: Tensor) -> None:
     if torch.equal(got, weight):
-        not_yet(f"{name} gives the weight back. Return its gradient.")
+        not_yet(f"{name_of(answer)} gives the weight back. Return its gradient.")
 
 
 PLAIN = "this is plain accumulation: each piece has its own loss, in which a picture meets the texts of its piece only."

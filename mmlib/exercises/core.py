@@ -13,7 +13,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple, NoReturn
 
@@ -66,7 +66,7 @@ class Exercise:
     """A checker: call it with the reader's function, and it returns an `Outcome`.
 
     `hints`, `label` and `also` are functions that take what they need by name: an argument of the right answer, a size
-    that its annotations name (`b` of "b e"), `name` (the reader's function), `got` or `expected` (the two results).
+    that its annotations name (`b` of "b e"), `answer` (the reader's function), `got` or `expected` (the two results).
 
     Args:
         reference: the right answer, written as a reader would write it.
@@ -89,8 +89,9 @@ class Exercise:
     praise: str = ""
     also: Callable[..., None] = lambda: None
     advice: str = "Work the small example of the text by hand, and print each step beside it."
+    known: dict[tuple, Tensor] = field(default_factory=dict, init=False)
 
-    def __call__(self, answer: Callable) -> Outcome:
+    def __call__(self, answer: Any) -> Outcome:
         """Check one function."""
         return in_turn(self)(answer)
 
@@ -98,7 +99,7 @@ class Exercise:
         """Raise a `Finding` where the reader's function differs from the reference: shape, value, then gradient."""
         for i, case in enumerate(self.cases):
             got = self.ask(answer, *case)
-            _given(self.also, self.names(case) | {"name": name_of(answer), "got": got})
+            _given(self.also, self.names(case) | {"answer": answer, "got": got})
             self.check_value(answer, got, i)
         self.check_gradient(answer)
 
@@ -133,8 +134,7 @@ class Exercise:
 
     def check_value(self, answer: Callable, got: Tensor, i: int) -> None:
         """Refuse a wrong value on case `i`, and name the mistake, or the two, that give exactly this value."""
-        case = self.cases[i]
-        expected = self.value(self.reference, *case)
+        case, expected = self.cases[i], self.with_mistake({}, i)
         if close(got, expected):
             return
         row, place = (), ""
@@ -145,17 +145,23 @@ class Exercise:
         label = _given(self.label, self.names(case) | {"got": got, "expected": expected})
         seen = f"{label}{place}: expected {_brief(expected[row])}, got {_brief(got[row])}."
         for says, edits in self.candidates():
-            if self.gives(edits, case, got) and all(self.gives(edits, before) for before in self.cases[:i]):
+            if close(got, self.with_mistake(edits, i)) and self.is_hidden(edits, i):
                 not_yet(f"{says} ({seen})")
         not_yet(f"{name_of(answer)} is off, in a way that I do not know. {seen} {self.advice}")
 
-    def gives(self, edits: Edits, case: tuple, got: Tensor | None = None) -> bool:
-        """Whether the edited reference gives this value, or the right one: then the mistake is hidden in this case."""
-        try:
-            value = self.value(edited(self.reference, edits), *case)
-        except Exception:  # two mistakes that cannot be made together
-            return False
-        return close(value, self.value(self.reference, *case) if got is None else got)
+    def is_hidden(self, edits: Edits, i: int) -> bool:
+        """Whether the edited reference gives the right values in all cases before case `i`."""
+        return all(close(self.with_mistake({}, k), self.with_mistake(edits, k)) for k in range(i))
+
+    def with_mistake(self, edits: Edits, i: int) -> Tensor:
+        """What the edited reference gives in case `i`, computed once; NaN when two mistakes cannot be made together."""
+        key, function = (i, *edits.items()), edited(self.reference, edits)
+        if key not in self.known:
+            try:
+                self.known[key] = self.value(function, *self.cases[i])
+            except Exception:
+                self.known[key] = torch.tensor(torch.nan)
+        return self.known[key]
 
     def candidates(self) -> Iterator[Mistake]:
         """Yield each mistake alone, then each two that edit different places."""
@@ -198,7 +204,7 @@ class Exercise:
 def in_turn(*exercises: Exercise) -> Callable[..., Outcome]:
     """A checker of several functions: each is checked when those before it are right, and the last one is praised."""
 
-    def checked(*answers: Callable) -> Outcome:
+    def checked(*answers: Any) -> Outcome:
         try:
             _check_in_turn(exercises, answers)
         except Finding as finding:
@@ -208,12 +214,12 @@ def in_turn(*exercises: Exercise) -> Callable[..., Outcome]:
     return checked
 
 
-def _check_in_turn(exercises: Sequence[Exercise], answers: Sequence[Callable]) -> None:
+def _check_in_turn(exercises: Sequence[Exercise], answers: Sequence[Any]) -> None:
     if len(answers) != len(exercises):
         not_yet(f"the checker needs {len(exercises)} functions, got {len(answers)}.")
     for answer in answers:
         if not callable(answer):
-            not_yet(f"the checker needs the function itself, got {_kind(answer)}. Give its name, no brackets.")
+            not_yet(f"the checker needs the function itself, got {kind_of(answer)}. Give its name, no brackets.")
     done = ""
     for exercise, answer in zip(exercises, answers, strict=True):
         try:
@@ -273,16 +279,6 @@ def _given(function: Callable, names: dict[str, Any]) -> Any:
     return function(**{parameter: names[parameter] for parameter in inspect.signature(function).parameters})
 
 
-# ---- as long as not all exercises are data
-
-
-class OldMistake(NamedTuple):
-    """One known mistake."""
-
-    says: str
-    knobs: dict[str, Any]
-
-
 # ---- the reader's function
 
 
@@ -321,69 +317,8 @@ def as_tensor(function: Callable, got: Any) -> Tensor:
     if isinstance(got, float):
         return torch.tensor(got)
     if not isinstance(got, Tensor):
-        not_yet(f"{name_of(function)} returned {_kind(got)}. It should return a torch tensor.")
+        not_yet(f"{name_of(function)} returned {kind_of(got)}. It should return a torch tensor.")
     return got
-
-
-def check_shape(name: str, got: Tensor, shape: tuple[int, ...], hints: dict[tuple[int, ...], str], fix: str) -> None:
-    """Refuse a wrong shape, with the hint of that shape when it is a known one."""
-    if got.shape != shape:
-        hint = hints.get(tuple(got.shape), fix)
-        not_yet(f"{name} returned shape {tuple(got.shape)}, expected {shape}. {hint}")
-
-
-def check_value(
-    name: str, got: Tensor, reference: Callable[..., Tensor], cases: Sequence, mistakes: Sequence[OldMistake], label: str
-) -> None:
-    """Refuse a wrong value on the last of the cases, and name the mistake, or the two, that give exactly this value."""
-    right = reference(*cases[-1])
-    if close(got, right):
-        return
-    row, place = (), ""
-    if right.dim():
-        row = int(
-            (got.double() - right.double()).abs().nan_to_num(torch.inf).reshape(len(right), -1).amax(dim=1).argmax()
-        )
-        place = f", row {row}"
-    seen = f"{label}{place}: expected {_brief(right[row])}, got {_brief(got[row])}."
-    for says, knobs in candidates(mistakes):
-        if close(got, reference(*cases[-1], **knobs)):
-            if all(close(reference(*case, **knobs), reference(*case)) for case in cases[:-1]):  # hidden so far
-                not_yet(f"{says} ({seen})")
-    not_yet(
-        f"{name} is off, in a way that I do not know. {seen} "
-        "Work the small example of the text by hand, and print each step beside it."
-    )
-
-
-def candidates(mistakes: Sequence[OldMistake]) -> Iterator[OldMistake]:
-    """Yield each mistake alone, then each two that turn different knobs."""
-    yield from mistakes
-    for one, two in combinations(mistakes, 2):
-        if not one.knobs.keys() & two.knobs.keys():
-            yield OldMistake(f"two things at once. One: {one.says} Two: {two.says}", one.knobs | two.knobs)
-
-
-def check_gradient(function: Callable, reference: Callable[..., Tensor], arguments: Sequence) -> None:
-    """Refuse a result through which the right gradient does not reach every floating point argument."""
-    name = name_of(function)
-    leaves = [a.clone().requires_grad_() if _is_float(a) else a for a in arguments]
-    parameters = _parameters(function, len(leaves))
-    floats = {parameter: leaf for parameter, leaf in zip(parameters, leaves, strict=True) if _is_float(leaf)}
-    got, expected = call(function, *leaves), reference(*leaves)
-    if not got.requires_grad:
-        not_yet(
-            f"the value is right, but {name} is detached: no gradient reaches its arguments, nothing is learned. "
-            "Look for .detach(), .item(), .numpy(), torch.no_grad() or a torch.tensor(...) around your numbers."
-        )
-    uneven = 1 + torch.arange(got.numel()).cos().view_as(got)  # so that no entry can stand in for another
-    found = torch.autograd.grad(got, list(floats.values()), uneven.to(got), allow_unused=True)
-    right = torch.autograd.grad(expected, list(floats.values()), uneven.to(expected))
-    for parameter, ours, theirs in zip(floats, right, found, strict=True):
-        if theirs is None:
-            not_yet(f"the value is right, but no gradient reaches {parameter}: it is detached on the way.")
-        if not close(theirs, ours):
-            not_yet(f"the value is right, but the gradient of {parameter} is not: a part of it is detached.")
 
 
 def describe_error(name: str, function: Callable, error: Exception) -> str:
@@ -442,7 +377,8 @@ def close(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Its type, in words."""
     return f"a value of type {type(value).__name__}"
 
 
@@ -452,19 +388,3 @@ def _brief(value: Tensor) -> str:
     if value.dim() == 0:
         return numbers[0]
     return "[" + ", ".join(numbers) + (", ...]" if value.numel() > 3 else "]")
-
-
-def exercise(check: Callable[..., str]) -> Callable[..., Outcome]:
-    """Turn a check, which returns its praise or raises a `Finding`, into one that returns an `Outcome`."""
-
-    @functools.wraps(check)
-    def checked(*answers: Any) -> Outcome:
-        try:
-            for answer in answers:
-                if not callable(answer):
-                    not_yet(f"the checker needs the function itself, got {_kind(answer)}. Give its name, no brackets.")
-            return Outcome(True, f"Correct: {check(*answers)}")
-        except Finding as finding:
-            return Outcome(False, str(finding))
-
-    return checked
