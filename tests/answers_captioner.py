@@ -1,4 +1,4 @@
-"""The exercises of notebook 4: what each checker holds answers against, and answers as readers would write them."""
+"""The exercises of notebook 4: which they are, and answers as readers would write them."""
 
 import math
 from collections import Counter
@@ -8,36 +8,16 @@ import torch.nn.functional as F
 
 from mmlib import caption_metrics, losses
 from mmlib.exercises import captioner
-from mmlib.exercises.captioner import beam, bleu, lstm, masked_loss, matches
 
 NOTEBOOK, EXERCISES = "04_captioning", captioner
 AMBIGUOUS: list[str] = []
-
-
-def in_parts(reference, *types):
-    """Turn the stack that a reference returns into the tensors that a reader returns."""
-
-    def parts(*arguments, **knobs):
-        return tuple(part.to(type) for part, type in zip(reference(*arguments, **knobs), types, strict=True))
-
-    return parts
-
-
-def check_matches(answer):
-    return captioner.check_bleu(answer, lambda *case: bleu.bleu_of(*case))
-
-
-def check_score(answer):
-    return captioner.check_bleu(lambda *case: matches.matches_of(*case), answer)
-
-
-CHECKS = {
-    captioner.check_lstm_step: (in_parts(lstm.lstm_step, torch.float, torch.float), lstm.LSTM_MISTAKES),
-    captioner.check_masked_loss: (masked_loss.masked_loss, masked_loss.MASKED_MISTAKES),
-    captioner.check_beam_step: (in_parts(beam.beam_step, torch.float, torch.int64, torch.int64), beam.BEAM_MISTAKES),
-    check_matches: (matches.matches_of, matches.MATCHES_MISTAKES),
-    check_score: (bleu.bleu_of, bleu.BLEU_MISTAKES),
-}
+CHECKS = [
+    captioner.check_lstm_step,
+    captioner.check_masked_loss,
+    captioner.check_beam_step,
+    captioner.matches,
+    captioner.score,
+]
 
 # ---- one step of an LSTM
 
@@ -60,6 +40,12 @@ def step_with(order="ifgo", squash=torch.tanh, output=lambda leave, new, old: le
         return output(named["o"].sigmoid(), new, cell), new
 
     return step
+
+
+def squashed_cell(x, hidden, cell, w_x, w_h, bias):
+    enter, forget, candidate, leave = (x @ w_x.T + hidden @ w_h.T + bias).chunk(4, dim=1)
+    cell = (forget.sigmoid() * cell + enter.sigmoid() * candidate.tanh()).tanh()
+    return leave.sigmoid() * cell, cell
 
 
 def in_place(x, hidden, cell, w_x, w_h, bias):
@@ -90,6 +76,8 @@ STEP = [
     ("candidate is a sigmoid", step_with(squash=torch.sigmoid)),
     ("candidate has no tanh", step_with(squash=lambda x: x)),
     ("lacks its tanh", step_with(output=lambda leave, new, old: leave * new)),
+    ("your cell is the tanh of the new one", lambda *case: (by_slices(*case)[0], by_slices(*case)[1].tanh())),
+    ("your cell is the tanh of the new one", squashed_cell),
     ("shows the old cell", step_with(output=lambda leave, new, old: leave * old.tanh())),
     ("you took every fourth number", torn),
     ("return hidden, cell", lambda *case: by_slices(*case)[::-1]),
@@ -164,7 +152,10 @@ LOSS = [
     ("averaged over captions", lambda *case: ce_sum(*case) / len(case[0])),
     ("would learn to repeat them", lambda logits, ids, pad: shifted_wrongly(logits, ids, pad)),
     ("Here it may be any id", lambda logits, ids, pad: ce(logits, ids[:, 1:], ignore_index=0)),
-    ("runs along the caption", lambda logits, ids, pad: masked_loss.masked_loss(logits, ids, pad, read=along_caption)),
+    (
+        "runs along the caption",
+        lambda logits, ids, pad: -picked(logits.log_softmax(dim=1), ids)[ids[:, 1:] != pad].mean(),
+    ),
     ("softmax twice", lambda logits, ids, pad: ce(logits.softmax(dim=-1), ids[:, 1:], ignore_index=pad)),
     ("left out the softmax", lambda logits, ids, pad: -picked(logits, ids)[ids[:, 1:] != pad].mean()),
     ("left out the logarithm", lambda logits, ids, pad: -picked(logits.softmax(-1), ids)[ids[:, 1:] != pad].mean()),
@@ -191,10 +182,6 @@ def ce_sum(logits, text_ids, pad_id):
 def shifted_wrongly(logits, text_ids, pad_id):
     own = logits.log_softmax(dim=-1).gather(2, text_ids[:, :-1, None])[..., 0]
     return -own[text_ids[:, 1:] != pad_id].mean()
-
-
-def along_caption(logits):
-    return logits.log_softmax(dim=1)
 
 
 # ---- one step of beam search
@@ -311,15 +298,35 @@ def score_of_the_package(captions, references, most):
     return caption_metrics.bleu(said, [[" ".join(text) for text in texts] for texts in references], most)
 
 
-def score_by_logs(captions, references, most, *, nearest=None, per_caption=False):
-    logs = torch.zeros(())
-    for n in range(1, most + 1):
-        found = sum(matches_by_counters(c, texts, n) for c, texts in zip(captions, references, strict=True))
-        logs += torch.tensor(found / max(1, sum(max(0, len(c) - n + 1) for c in captions))).log() / most
-    nearest = nearest or (lambda c, texts: min((abs(len(t) - len(c)), len(t)) for t in texts)[1])
-    length = sum(len(c) for c in captions)
-    reference = sum(nearest(c, texts) for c, texts in zip(captions, references, strict=True))
-    return (logs + min(0, 1 - reference / length)).exp()
+def nearest(caption, texts):
+    return min((abs(len(t) - len(caption)), len(t)) for t in texts)[1]
+
+
+def brevity(c, r):
+    return math.exp(min(0, 1 - r / c))
+
+
+def all_ngrams(caption, texts, n):
+    return max(0, len(caption) - n + 1)
+
+
+def score_by_logs(captions, references, most, *, length=nearest, penalty=brevity, total=all_ngrams, first=1):
+    pairs, logs = list(zip(captions, references, strict=True)), torch.zeros(())
+    for n in range(first, most + 1):
+        found = sum(matches_by_counters(*pair, n) for pair in pairs)
+        logs += torch.tensor(found / max(1, sum(total(*pair, n) for pair in pairs))).log() / (most + 1 - first)
+    return logs.exp() * penalty(sum(map(len, captions)), sum(length(*pair) for pair in pairs))
+
+
+def score_with(**changed):
+    return lambda captions, references, most: score_by_logs(captions, references, most, **changed)
+
+
+def unordered(caption, references, n):
+    sets, most = [[frozenset(gram) for gram in grams(caption, n).elements()]], Counter()
+    for reference in references:
+        most |= Counter(map(frozenset, grams(reference, n).elements()))
+    return (Counter(sets[0]) & most).total()
 
 
 def unclipped(caption, references, n):
@@ -339,14 +346,10 @@ MATCHES = [
     ("you returned a share", lambda c, texts, n: matches_by_counters(c, texts, n) / max(len(c) - n + 1, 1)),
     ("always count single words", lambda c, texts, n: matches_by_counters(c, texts, 1)),
     ("n + 1 words", lambda c, texts, n: matches_by_counters(c, texts, n + 1)),
-    ("the order of the words", lambda c, texts, n: matches.matches_of(c, texts, n, cut=unordered)),
+    ("the order of the words", unordered),
     ("It should return one number", lambda c, texts, n: torch.ones(2)),
     ("It should return a number", lambda c, texts, n: grams(c, n)),
 ]
-
-
-def unordered(words, n):
-    return Counter(frozenset(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
 def mean_of_scores(captions, references, most):
@@ -365,44 +368,47 @@ def without_guard(captions, references, most):
     return math.exp(logs + min(0, 1 - nearest / sum(map(len, captions))))
 
 
-def ngrams_of_references(caption, references, n):
-    return sum(len(reference) - n + 1 for reference in references)
-
-
 SCORE = [
     ("averaged the scores of single captions", mean_of_scores),
-    ("the longest reference", lambda *case: score_by_logs(*case, nearest=lambda c, texts: max(map(len, texts)))),
-    ("the shortest reference", lambda *case: score_by_logs(*case, nearest=lambda c, texts: min(map(len, texts)))),
-    ("the first reference", lambda *case: score_by_logs(*case, nearest=lambda c, texts: len(texts[0]))),
-    ("brevity penalty is missing", lambda *case: score_by_logs(*case, nearest=lambda c, texts: 0)),
-    ("range(1, most) ends before", lambda c, texts, most: unpunished(c, texts, range(1, most))),
-    ("ordinary mean", lambda *case: bleu.bleu_of(*case, mean=lambda p: sum(p) / len(p))),
-    ("took no root", lambda *case: bleu.bleu_of(*case, mean=math.prod)),
-    ("The penalty is never above 1", lambda *case: bleu.bleu_of(*case, penalty=lambda c, r: math.exp(1 - r / c))),
-    (
-        "That is recall",
-        lambda *case: bleu.bleu_of(*case, all_of=lambda c, texts, n: sum(len(t) - n + 1 for t in texts)),
-    ),
+    ("the longest reference", score_with(length=lambda c, texts: max(map(len, texts)))),
+    ("the shortest reference", score_with(length=lambda c, texts: min(map(len, texts)))),
+    ("the first reference", score_with(length=lambda c, texts: len(texts[0]))),
+    ("brevity penalty is missing", score_with(penalty=lambda c, r: 1)),
+    ("upside down", score_with(penalty=lambda c, r: math.exp(min(0, 1 - c / r)))),
+    ("upside down", score_with(penalty=lambda c, r: 1 if c >= r else math.exp(1 - c / r))),
+    ("upside down", lambda *case: score_by_logs(*case, penalty=lambda c, r: brevity(c=r, r=c))),
+    ("range(1, most) ends before", lambda c, texts, most: score_by_logs(c, texts, most - 1)),
+    ("only n-grams of the largest n", lambda c, texts, most: score_by_logs(c, texts, most, first=most)),
+    ("ordinary mean", lambda *case: with_mean(case, lambda precisions: sum(precisions) / len(precisions))),
+    ("took no root", lambda *case: with_mean(case, math.prod)),
+    ("The penalty is never above 1", score_with(penalty=lambda c, r: math.exp(1 - r / c))),
+    ("That is recall", score_with(total=lambda c, texts, n: sum(max(0, len(t) - n + 1) for t in texts))),
+    ("and yours counts below 0", score_with(total=lambda c, texts, n: len(c) - n + 1)),
     ("The log of 0", without_guard),
-    ("is right already.)", lambda *case: 2.0),
 ]
 
 
-def unpunished(captions, references, orders):
-    return bleu.bleu_of(captions, references, max(orders, default=1) + 1, orders=lambda most: orders)
+def with_mean(case, mean):
+    """Any mean of the precisions, where a reader has all of them in a list."""
+    captions, references, most = case
+    pairs = list(zip(captions, references, strict=True))
+    found = [sum(matches_by_counters(*pair, n) for pair in pairs) for n in range(1, most + 1)]
+    total = [max(1, sum(all_ngrams(*pair, n) for pair in pairs)) for n in range(1, most + 1)]
+    precisions = [f / t for f, t in zip(found, total, strict=True)]
+    return mean(precisions) * brevity(sum(map(len, captions)), sum(nearest(*pair) for pair in pairs))
 
 
 RIGHT = [
     *[(captioner.check_lstm_step, answer) for answer in (by_cell, by_slices)],
     *[(captioner.check_masked_loss, answer) for answer in (loss_by_loops, loss_by_ignoring, loss_of_the_package)],
     *[(captioner.check_beam_step, answer) for answer in (beams_by_loops, beams_by_table)],
-    *[(check_matches, answer) for answer in (matches_by_counters, matches_by_lists)],
-    *[(check_score, answer) for answer in (score_of_the_package, score_by_logs)],
+    *[(captioner.matches, answer) for answer in (matches_by_counters, matches_by_lists)],
+    *[(captioner.score, answer) for answer in (score_of_the_package, score_by_logs)],
 ]
 WRONG = {
     captioner.check_lstm_step: STEP,
     captioner.check_masked_loss: LOSS,
     captioner.check_beam_step: BEAMS,
-    check_matches: MATCHES,
-    check_score: SCORE,
+    captioner.matches: MATCHES,
+    captioner.score: SCORE,
 }

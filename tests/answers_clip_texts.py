@@ -34,18 +34,10 @@ def fused(x, text_ids, end_id):
     return F.normalize(x.gather(1, ends[:, None, None].expand(-1, 1, x.shape[2])).squeeze(1), dim=-1)
 
 
-def check_build(answer):
-    return clip.check_zero_shot(answer, lambda image_emb, classifier: (image_emb @ classifier.T).argmax(dim=1))
-
-
-def check_predict(answer):
-    return clip.check_zero_shot(zero_shot_classifier, answer)
-
-
 RIGHT = [
-    *[(check_build, answer) for answer in (zero_shot_classifier, templates_outside)],
-    (check_predict, lambda image_emb, classifier: torch.cdist(image_emb, classifier).argmin(dim=1)),
-    (check_predict, lambda image_emb, classifier: (image_emb @ classifier.T).max(dim=1).indices),
+    *[(clip.classifier, answer) for answer in (zero_shot_classifier, templates_outside)],
+    (clip.prediction, lambda image_emb, classifier: torch.cdist(image_emb, classifier).argmin(dim=1)),
+    (clip.prediction, lambda image_emb, classifier: (image_emb @ classifier.T).max(dim=1).indices),
     *[(clip.check_text_encoder, answer) for answer in (fixed, fused)],
 ]
 
@@ -102,7 +94,6 @@ PREDICT = [
     ("One axis too many", lambda image_emb, classifier: (image_emb @ classifier.T).topk(1).indices),
     ("argmax needs dim=1", lambda image_emb, classifier: (image_emb @ classifier.T).argmax()),
     ("type list", lambda image_emb, classifier: (image_emb @ classifier.T).argmax(1).tolist()),
-    ("(zero_shot_classifier is right already.)", lambda image_emb, classifier: ...),
 ]
 
 
@@ -153,7 +144,7 @@ ENCODER = [
     (".int()", encoder(pool=lambda x, ids, end: pick(x, (ids == end).argmax(1)))),
 ]
 WRONG = {
-    check_build: BUILD,
-    check_predict: PREDICT,
+    clip.classifier: BUILD,
+    clip.prediction: PREDICT,
     clip.check_text_encoder: ENCODER,
 }

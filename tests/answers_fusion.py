@@ -1,22 +1,18 @@
-"""The exercises of notebook 5: what each checker holds answers against, and answers as readers would write them."""
+"""The exercises of notebook 5: which they are, and answers as readers would write them."""
 
 import torch
 import torch.nn.functional as F
 
 from mmlib.exercises import fusion
-from mmlib.exercises.fusion import attention, collapsed, early, inverse_variance, late
 
 NOTEBOOK, EXERCISES = "05_audio_visual_fusion", fusion
-CHECKS = {
-    fusion.check_early: (early.early, early.EARLY_MISTAKES),
-    fusion.check_late: (late.late, late.LATE_MISTAKES),
-    fusion.check_attention: (attention.attend, attention.ATTENTION_MISTAKES),
-    fusion.check_collapsed: (
-        lambda *case, **knobs: collapsed.collapsed_senses(*case, **knobs).bool(),
-        collapsed.COLLAPSED_MISTAKES,
-    ),
-    fusion.check_inverse_variance: (inverse_variance.best_mixture, inverse_variance.BEST_MISTAKES),
-}
+CHECKS = [
+    fusion.check_early,
+    fusion.check_late,
+    fusion.check_attention,
+    fusion.check_collapsed,
+    fusion.check_inverse_variance,
+]
 AMBIGUOUS: list[str] = []
 
 

@@ -1,30 +1,19 @@
-"""The exercises of notebook 2: what each checker holds answers against, and answers as readers would write them."""
+"""The exercises of notebook 2: which they are, and answers as readers would write them."""
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange, reduce, repeat
 
 from mmlib.exercises import timesformer
-from mmlib.exercises.timesformer import block, class_token, time_embedding, tubes
 
 NOTEBOOK, EXERCISES = "02_timesformer", timesformer
-
-
-def check_there(answer):
-    return timesformer.check_temporal_reshape(answer, tubes.tokens_of)
-
-
-def check_back(answer):
-    return timesformer.check_temporal_reshape(tubes.tubes_of, answer)
-
-
-CHECKS = {
-    check_there: (tubes.tubes_of, tubes.TUBES_MISTAKES),
-    check_back: (tubes.tokens_of, tubes.TOKENS_MISTAKES),
-    timesformer.check_block: (block.divided, block.BLOCK_MISTAKES),
-    timesformer.check_class_token: (class_token.encode, class_token.ENCODE_MISTAKES),
-    timesformer.check_time_embedding: (time_embedding.stretched, time_embedding.TIME_MISTAKES),
-}
+CHECKS = [
+    timesformer.there,
+    timesformer.back,
+    timesformer.check_block,
+    timesformer.check_class_token,
+    timesformer.check_time_embedding,
+]
 
 # With one of these, a second mistake gives the very numbers of others: nobody could tell which of them were made.
 AMBIGUOUS = [
@@ -84,8 +73,8 @@ def time_by_interpolate(time, t):
 
 
 RIGHT = [
-    *[(check_there, answer) for answer in (tubes_by_loops, tubes_by_axes)],
-    (check_back, tokens_by_axes),
+    *[(timesformer.there, answer) for answer in (tubes_by_loops, tubes_by_axes)],
+    (timesformer.back, tokens_by_axes),
     (timesformer.check_block, block_by_loops),
     (timesformer.check_class_token, encode_by_loops),
     *[(timesformer.check_time_embedding, answer) for answer in (time_by_hand, time_by_interpolate)],
@@ -125,21 +114,57 @@ BACK = [
     ("Those are still rows", lambda rows, b: rows + 0),
     ("Flatten frames and patches", as_einops("(b n) t d -> b t n d", "b")),
     ("rows of one frame", as_einops("(b n) t d -> (b t) n d", "b")),
-    ("is right already", as_einops("(b n) t d -> b n t d", "b")),
 ]
 
 
-def block_with(**knobs):
-    return lambda b, tokens, t: block.divided(b, tokens, t, **knobs)
+def mean_of_frames(c, seen):
+    return c + seen.mean(dim=1)
 
 
-def set_aside(b, tokens, t):
-    c, patches = tokens[:, :1], rearrange(tokens[:, 1:], "b (t n) d -> (b n) t d", t=t)
-    patches = patches + b.project(b.temporal(b.norm_time(patches)))
-    patches = rearrange(patches, "(b n) t d -> (b t) n d", b=len(tokens))
-    patches = patches + b.spatial(b.norm_space(patches))
-    tokens = torch.cat([c, rearrange(patches, "(b t) n d -> b (t n) d", t=t)], dim=1)
-    return tokens + b.mlp(b.norm_mlp(tokens))
+def block_with(residuals="time mlp", norm=True, project=True, order=(0, 1), pool=mean_of_frames, last=False):
+    """The block in a reader's way, with frames on an axis of their own, and with one thing wrong."""
+
+    def answer(b, tokens, t):
+        def time(c, x):
+            rows = b.temporal(rearrange(b.norm_time(x), "b t n d -> (b n) t d"))
+            step = rearrange(b.project(rows) if project else rows, "(b n) t d -> b t n d", b=len(x))
+            return c, x + step if "time" in residuals else step
+
+        def space(c, x):
+            frames = torch.cat([c[:, None].expand(-1, t, -1, -1), x], dim=2)
+            rows = rearrange(b.norm_space(frames) if norm else frames, "b t n d -> (b t) n d")
+            seen = rearrange(b.spatial(rows), "(b t) n d -> b t n d", t=t)
+            return pool(c, seen[:, :, :1]), x + seen[:, :, 1:]
+
+        c, x = tokens[:, :1], rearrange(tokens[:, 1:], "b (t n) d -> b t n d", t=t)
+        for place in order:
+            c, x = (time, space)[place](c, x)
+        parts = [c, rearrange(x, "b t n d -> b (t n) d")]
+        tokens = torch.cat(parts[::-1] if last else parts, dim=1)
+        return b.mlp(b.norm_mlp(tokens)) + (tokens if "mlp" in residuals else 0)
+
+    return answer
+
+
+def set_aside_and(pool=lambda c, x: c, joins=False):
+    """Attention across space that leaves the class token out, or, where it joins, has all frames in one row."""
+
+    def answer(b, tokens, t):
+        c, x = tokens[:, :1], rearrange(tokens[:, 1:], "b (t n) d -> (b n) t d", t=t)
+        x = x + b.project(b.temporal(b.norm_time(x)))
+        if joins:
+            row = torch.cat([c, rearrange(x, "(b n) t d -> b (t n) d", b=len(c))], dim=1)
+            tokens = row + b.spatial(b.norm_space(row))
+        else:
+            x = rearrange(x, "(b n) t d -> (b t) n d", b=len(c))
+            x = rearrange(x + b.spatial(b.norm_space(x)), "(b t) n d -> b (t n) d", t=t)
+            tokens = torch.cat([pool(c, x), x], dim=1)
+        return tokens + b.mlp(b.norm_mlp(tokens))
+
+    return answer
+
+
+set_aside = set_aside_and()
 
 
 def with_token_in_time(b, tokens, t):
@@ -158,19 +183,24 @@ def class_token_of_all_frames(b, tokens, t):
 
 
 BLOCK = [
-    ("residual along time is missing", block_with(add_time=lambda x, step: step)),
-    ("residual of the MLP is missing", block_with(add_mlp=lambda x, step: step)),
-    ("norm_space is missing", block_with(read_space=lambda b, x: x)),
-    ("block.project is missing", block_with(project=lambda b, moved: moved)),
-    ("time comes after space", block_with(order=lambda steps: steps[::-1])),
-    ("thrown away", block_with(pool=lambda c, seen: c[:, 0])),
-    ("Take the mean, or long videos shout", block_with(pool=lambda c, seen: c[:, 0] + seen.sum(dim=1))),
-    ("class token is last", block_with(join=lambda c, patches: [patches, c])),
+    ("residual along time is missing", block_with(residuals="mlp")),
+    ("residual of the MLP is missing", block_with(residuals="time")),
+    ("norm_space is missing", block_with(norm=False)),
+    ("block.project is missing", block_with(project=False)),
+    ("time comes after space", block_with(order=(1, 0))),
+    ("thrown away", block_with(pool=lambda c, seen: c)),
+    ("Take the mean, or long videos shout", block_with(pool=lambda c, seen: c + seen.sum(dim=1))),
+    ("class token counts twice", block_with(pool=lambda c, seen: 2 * c + seen.mean(dim=1))),
+    ("class token is last", block_with(last=True)),
     ("class token of another video", class_token_of_all_frames),
+    ("the class token is set aside", set_aside),
+    ("that is joint attention", set_aside_and(joins=True)),
+    ("the patches cannot ask it", lambda *case: asks_without_being_asked(*case)),
+    ("mean of the patches to the class token", set_aside_and(lambda c, x: c + x.mean(dim=1, keepdim=True))),
     ("one token too many", with_token_in_time),
-    ("That is the class token alone", lambda b, tokens, t: block.divided(b, tokens, t)[:, 0]),
-    ("The class token is gone", lambda b, tokens, t: block.divided(b, tokens, t)[:, 1:]),
-    ("is detached", lambda b, tokens, t: block.divided(b, tokens, t).detach()),
+    ("That is the class token alone", lambda b, tokens, t: block_by_loops(b, tokens, t)[:, 0]),
+    ("The class token is gone", lambda b, tokens, t: block_by_loops(b, tokens, t)[:, 1:]),
+    ("is detached", lambda b, tokens, t: block_by_loops(b, tokens, t).detach()),
 ]
 
 
@@ -196,14 +226,20 @@ def encoder(step, read=lambda tokens: tokens[:, 0]):
 CLASS_TOKEN = [
     ("every video still gets the same vector", encoder(set_aside)),
     ("the patches cannot ask it", encoder(asks_without_being_asked)),
-    ("what it saw is lost", encoder(block_with(pool=lambda c, seen: c[:, 0]))),
-    ("in the first frame alone", encoder(block_with(pool=lambda c, seen: c[:, 0] + seen[:, 0]))),
+    ("what it saw is lost", encoder(block_with(pool=lambda c, seen: c))),
+    ("in the first frame alone", encoder(block_with(pool=lambda c, seen: c + seen[:, 0]))),
     ("forgets what it was", encoder(block_with(pool=lambda c, seen: seen.mean(dim=1)))),
+    ("class token counts twice", encoder(block_with(pool=lambda c, seen: 2 * c + seen.mean(dim=1)))),
+    ("residual along time is missing", encoder(block_with(residuals="mlp"))),
+    ("residual of the MLP is missing", encoder(block_with(residuals="time"))),
+    ("mean of the patches", encoder(set_aside_and(lambda c, x: c + x.mean(dim=1, keepdim=True)))),
+    ("mean of the patches", encoder(set_aside_and(lambda c, x: x.mean(dim=1, keepdim=True)))),
+    ("that is joint attention. A row is one frame", encoder(set_aside_and(joins=True))),
     ("class token of another video", encoder(class_token_of_all_frames)),
     ("you read the patches in place", encoder(set_aside, lambda tokens: tokens[:, 1:].mean(dim=1))),
-    ("the mean of all tokens", encoder(block.divided, lambda tokens: tokens.mean(dim=1))),
-    ("That is every token", encoder(block.divided, lambda tokens: tokens)),
-    ("take the class token itself", encoder(block.divided, lambda tokens: tokens[:, :1])),
+    ("the mean of all tokens", encoder(block_by_loops, lambda tokens: tokens.mean(dim=1))),
+    ("That is every token", encoder(block_by_loops, lambda tokens: tokens)),
+    ("take the class token itself", encoder(block_by_loops, lambda tokens: tokens[:, :1])),
 ]
 
 
@@ -217,6 +253,11 @@ TIME = [
     ("one after the other", lambda time, t: time[torch.arange(t).clamp(max=len(time) - 1)]),
     ("where a frame begins", lambda time, t: at(time, [k * len(time) / t for k in range(t)])),
     ("half a frame late", lambda time, t: at(time, [(k + 0.5) * len(time) / t for k in range(t)])),
+    ("your first frame is number 1", lambda time, t: at(time, [(k + 1.5) * len(time) / t - 0.5 for k in range(t)])),
+    ("over frames - 1 rows", lambda time, t: at(time, [(k + 0.5) * (len(time) - 1) / t - 0.5 for k in range(t)])),
+    ("you wrote the number 8", lambda time, t: at(time, [(k + 0.5) * 8 / t - 0.5 for k in range(t)])),
+    ("with the one before it", lambda time, t: mixed_with_the_row_before(time, t)),
+    ("the last learned row is never reached", lambda time, t: held_too_early(time, t)),
     ("averaged over all rows", lambda time, t: F.adaptive_avg_pool1d(time.T[None], t)[0].T),
     ("One row for each", lambda time, t: time[:1].expand(t + 1, -1)),
     ("One axis too many", lambda time, t: time_by_interpolate(time, t)[None]),
@@ -231,9 +272,19 @@ def at(time, places):
     return torch.lerp(time[i], time[(i + 1).clamp(max=len(time) - 1)], (s - i)[:, None])
 
 
+def mixed_with_the_row_before(time, t):
+    s = ((torch.arange(t) + 0.5) * len(time) / t - 0.5).clamp(0, len(time) - 1)
+    i = s.long().clamp(max=max(len(time) - 2, 0))
+    return torch.stack([(1 - r) * time[j] + r * time[max(j - 1, 0)] for j, r in zip(i.tolist(), s - i, strict=True)])
+
+
+def held_too_early(time, t):
+    return at(time, [min((k + 0.5) * len(time) / t - 0.5, max(len(time) - 2, 0)) for k in range(t)])
+
+
 WRONG = {
-    check_there: THERE,
-    check_back: BACK,
+    timesformer.there: THERE,
+    timesformer.back: BACK,
     timesformer.check_block: BLOCK,
     timesformer.check_class_token: CLASS_TOKEN,
     timesformer.check_time_embedding: TIME,

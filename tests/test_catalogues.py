@@ -1,8 +1,7 @@
 """Every checker of every notebook takes right answers of any style, and names the mistake in wrong ones.
 
-Each `answers_*.py` that is listed here says which checkers a notebook has (CHECKS: checker -> what it holds answers
-against, and its catalogue of mistakes), and holds answers (RIGHT, WRONG). AMBIGUOUS are mistakes that a second one can
-hide.
+Each `answers_*.py` that is listed here says which exercises a notebook has (CHECKS), and holds answers to them (RIGHT,
+WRONG). AMBIGUOUS are mistakes that a second one can hide.
 """
 
 import json
@@ -18,16 +17,16 @@ import pytest
 import torch
 from test_exercises import run_cell, solutions
 
-from mmlib.exercises.core import candidates
+from mmlib.exercises.core import edited
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = [answers_clip, answers_timesformer, answers_retrieval, answers_captioner, answers_fusion]
-CHECKS = {check: pair for answers in NOTEBOOKS for check, pair in answers.CHECKS.items()}
+CHECKS = [check for answers in NOTEBOOKS for check in answers.CHECKS]
 RIGHT = [pair for answers in NOTEBOOKS for pair in answers.RIGHT]
 WRONG = [(check, *pair) for answers in NOTEBOOKS for check, pairs in answers.WRONG.items() for pair in pairs]
 AMBIGUOUS = [says for answers in NOTEBOOKS for says in answers.AMBIGUOUS]
 
-each_check = pytest.mark.parametrize("check", CHECKS)
+each_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.reference.__name__)
 each_notebook = pytest.mark.parametrize("answers", NOTEBOOKS, ids=lambda answers: answers.NOTEBOOK)
 
 
@@ -54,24 +53,27 @@ def test_wrong_answers_are_named(check, phrase, answer):
     assert "\n" not in outcome.diagnosis
 
 
+def made(check, alone):
+    """Mistakes of an exercise, one at a time or two, each with a function that makes it."""
+    candidates = [mistake for mistake in check.candidates() if mistake.says.startswith("two things at once") != alone]
+    return [(mistake.says, edited(check.reference, mistake.edits)) for mistake in candidates]
+
+
 @each_check
 def test_each_mistake_of_the_catalogue_is_told_from_all_others(check):
-    reference, mistakes = CHECKS[check]
-    for mistake in mistakes:
-        outcome = check(lambda *arguments, turned=mistake.knobs: reference(*arguments, **turned))
-        assert outcome.diagnosis.startswith(f"Not yet: {mistake.says} ("), outcome
+    for says, answer in made(check, alone=True):
+        outcome = check(answer)
+        assert outcome.diagnosis.startswith(f"Not yet: {says} ("), (says, outcome)
 
 
 @each_check
 def test_two_mistakes_at_once_never_blame_a_third(check):
-    reference, mistakes = CHECKS[check]
-    pairs = list(candidates(mistakes))
-    for pair in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
-        outcome = check(lambda *arguments, turned=pair.knobs: reference(*arguments, **turned))
-        assert not outcome.passed
-        blamed = [mistake.says for mistake in mistakes if mistake.says in outcome.diagnosis]
-        if not any(says in pair.says for says in AMBIGUOUS):
-            assert all(says in pair.says for says in blamed), (pair.says, outcome)
+    pairs = made(check, alone=False)
+    for both, answer in pairs[:: 1 + len(pairs) // 40]:  # all of them, or some of very many
+        outcome = check(answer)
+        assert not outcome.passed, both
+        if not any(says in both for says in AMBIGUOUS):
+            assert all(says in both for says in check.mistakes if says in outcome.diagnosis), (both, outcome)
 
 
 @each_check
@@ -124,3 +126,12 @@ def test_solutions_of_the_notebook_pass_and_its_stubs_are_not_started(answers):
         assert run_cell(stub, names(exercises)).diagnosis.startswith("Not started: "), stub
         call = stub.strip().splitlines()[-1]
         assert run_cell(call, solved).passed, call
+
+
+@each_notebook
+def test_the_small_example_is_spoken_of_where_there_is_one(answers):
+    """What a checker advises for a mistake without a name is in the text of its exercise."""
+    texts = [text for text in cells(answers.NOTEBOOK, "markdown") if "### Exercise " in text]
+    for check in answers.CHECKS:
+        text = next(text for text in texts if f"def {check.reference.__name__}(" in text)
+        assert "- By hand: " in text or "small example of the text" not in check.advice, check.advice

@@ -7,17 +7,10 @@ import textwrap
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
+from jaxtyping import Float
+from torch import Tensor
 
-from mmlib.exercises.core import (
-    Mistake,
-    Outcome,
-    call,
-    candidates,
-    check_gradient,
-    check_shape,
-    check_value,
-    exercise,
-)
+from mmlib.exercises.core import Exercise, Mistake, Outcome, edited, in_turn
 
 
 def solutions(markdown):
@@ -34,25 +27,24 @@ def run_cell(source, names):
     return eval(compile(ast.Expression(tree.body[-1].value), "cell", "eval"), names)
 
 
-def scaled(x, *, factor=2.0, shift=0.0):
-    return factor * x + shift
+def twice(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:  # noqa: F722
+    y = 2 * x
+    return y
 
 
-MISTAKES = [
-    Mistake("the factor is 3.", {"factor": 3.0}),
-    Mistake("shifted by 1.", {"shift": 1.0}),
-    Mistake("the sign.", {"factor": -2.0}),
-]
-CASES = [(torch.tensor([0.0, 0.5]),), (torch.tensor([1.0, -4.0]),)]
-
-
-@exercise
-def check_double(double):
-    for i, case in enumerate(CASES):
-        got = call(double, *case)
-        check_shape("double", got, (2,), {(): "Keep the axis."}, "One number each.")
-        check_value("double", got, scaled, CASES[: i + 1], MISTAKES, f"case {i}")
-    return "twice as much."
+check_double = Exercise(
+    reference=twice,
+    mistakes={
+        "the factor is 3.": {"2 * x": "3 * x"},
+        "shifted by 1.": {"return y": "return y + 1"},
+        "the sign.": [{"2 * x": "-2 * x"}, {"2 * x": "2 * x.abs()"}],
+    },
+    cases=[(torch.tensor([0.0, 0.5]),), (torch.tensor([1.0, -4.0]),)],
+    shape="One number each.",
+    hints=lambda n: {(): "Keep the axis.", (n, n): "No table."},
+    label=lambda n, x: f"{n} numbers from {x[0]:.0f}",
+    praise="twice as much.",
+)
 
 
 def diagnose(double):
@@ -69,20 +61,41 @@ def test_an_outcome_is_shown_as_plain_text():
 
 
 def test_one_mistake_and_two_are_named():
-    assert diagnose(lambda x: 3 * x) == "Not yet: the factor is 3. (case 0, row 1: expected 1.0000, got 1.5000.)"
+    seen = "2 numbers from 0, row 1: expected 1.0000, got 1.5000."
+    assert diagnose(lambda x: 3 * x) == f"Not yet: the factor is 3. ({seen})"
     assert "two things at once. One: shifted by 1. Two: the sign. (" in diagnose(lambda x: 1 - 2 * x)
 
 
-def test_pairs_turn_different_knobs():
-    assert [set(candidate.knobs) for candidate in candidates(MISTAKES)] == [
-        *({"factor"}, {"shift"}, {"factor"}),
-        *({"factor", "shift"}, {"factor", "shift"}),
-    ]
+def test_a_sentence_may_name_several_edits():
+    assert "the sign. (" in diagnose(lambda x: -2 * x)
+    assert "the sign. (" in diagnose(lambda x: 2 * x.abs())
 
 
-def test_an_unknown_mistake_shows_both_numbers():
+def test_pairs_edit_different_places():
+    candidates = list(check_double.candidates())
+    assert candidates[0] == Mistake("the factor is 3.", {"2 * x": "3 * x"})
+    assert [len(candidate.edits) for candidate in candidates] == [1, 1, 1, 1, 2, 2, 2]
+
+
+def test_an_edit_that_does_not_fit_is_refused():
+    assert edited(twice, {"2 * x": "5 * x", "return y": "return y + 1"})(torch.ones(1)) == 6
+    for old in ("7 * x", "y"):
+        with pytest.raises(ValueError, match=f"edit of twice: expected `{re.escape(old)}` once in its source"):
+            edited(twice, {old: "z"})
+
+
+def test_an_unknown_mistake_shows_both_numbers_and_what_to_do():
     text = diagnose(lambda x: 7 * x)
-    assert "in a way that I do not know. case 0, row 1: expected 1.0000, got 3.5000." in text
+    assert "in a way that I do not know. 2 numbers from 0, row 1: expected 1.0000, got 3.5000." in text
+    assert text.endswith(check_double.advice)
+
+
+def test_several_functions_are_checked_in_turn():
+    check = in_turn(check_double, check_double)
+    assert check(twice, twice).passed
+    assert check(twice, lambda x: x[:1]).diagnosis.endswith("One number each. (twice is right already.)")
+    assert check(lambda x: ..., twice).diagnosis.endswith("run the cell again.")
+    assert "the checker needs 2 functions, got 1." in check(twice).diagnosis
 
 
 def test_a_mistake_that_an_earlier_case_excludes_is_not_blamed():
@@ -104,7 +117,7 @@ def test_not_started():
 
 
 def test_shapes_and_types():
-    assert diagnose(lambda x: x.sum()) == "Not yet: double returned shape (), expected (2,). Keep the axis."
+    assert diagnose(lambda x: x.sum()) == "Not yet: your function returned shape (), expected (2,). Keep the axis."
     assert diagnose(lambda x: x[:1]).endswith("One number each.")
     assert "plain Python float" in diagnose(lambda x: 1.0)
     assert "a value of type tuple" in diagnose(lambda x: (x, x))
@@ -113,7 +126,7 @@ def test_shapes_and_types():
 
 def test_arguments_are_protected():
     assert "changes its argument x in place" in diagnose(lambda x: x.mul_(2))
-    assert CASES[0][0].tolist() == [0.0, 0.5]
+    assert check_double.cases[0][0].tolist() == [0.0, 0.5]
 
 
 def test_an_error_shows_the_line_of_the_reader_and_a_hint():
@@ -161,21 +174,20 @@ def test_an_interrupt_is_not_swallowed():
         check_double(double)
 
 
+def product(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Float[Tensor, ""]:  # noqa: F722
+    return (x * y).sum()
+
+
 def test_gradients():
-    def gradient_of(loss):
-        @exercise
-        def check(loss):
-            check_gradient(loss, lambda x, y: (x * y).sum(), [torch.ones(3), torch.arange(3.0)])
-            return "done"
-
-        return check(loss)
-
-    assert gradient_of(lambda x, y: (y * x).sum()).passed
-    assert "is detached: no gradient" in gradient_of(lambda x, y: (x * y).sum().detach()).diagnosis
-    assert "no gradient reaches y" in gradient_of(lambda x, y: (x * y.detach()).sum()).diagnosis
-    half = gradient_of(lambda x, y: (x * y)[:2].sum() + (x * y)[2:].sum().detach())
+    check = Exercise(
+        reference=product, mistakes={}, cases=[(torch.ones(3), torch.arange(3.0))], label=lambda: "", praise="done"
+    )
+    assert check(lambda x, y: (y * x).sum()).passed
+    assert "is detached: no gradient" in check(lambda x, y: (x * y).sum().detach()).diagnosis
+    assert "no gradient reaches y" in check(lambda x, y: (x * y.detach()).sum()).diagnosis
+    half = check(lambda x, y: (x * y)[:2].sum() + (x * y)[2:].sum().detach())
     assert "the gradient of x is not" in half.diagnosis
-    assert "Stay in torch" in gradient_of(lambda x, y: torch.tensor((x * y).numpy().sum())).diagnosis
+    assert "Stay in torch" in check(lambda x, y: torch.tensor((x * y).numpy().sum())).diagnosis
 
 
 def test_global_random_numbers_are_left_alone():
