@@ -11,13 +11,12 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-# No deadlines, since the machine may be busy, and the same examples in each run of the fast tests.
 import mmlib  # noqa: F401 (before torch, as in the notebooks)
 
+# No deadlines, since the machine may be busy, and the same examples in each run of the fast tests.
 settings.register_profile("short", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.register_profile("long", max_examples=500, deadline=None)
 settings.load_profile("short")
-
 
 CHROMIUMS = (
     "/usr/bin/chromium",
