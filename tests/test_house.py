@@ -176,7 +176,7 @@ def test_nothing_is_left_undone(path):
 
 def project_files():
     """Every text file of the project, leaving out what tools make."""
-    made = {".git", ".venv", "__pycache__", ".ipynb_checkpoints", "build"}
+    made = {".git", ".venv", "__pycache__", ".ipynb_checkpoints", ".hypothesis", "build"}
     tops = [top for top in ROOT.iterdir() if top.name not in made and not re.search(r"egg-info$|_cache$", top.name)]
     files = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*"))]
     return [path for path in files if path.is_file() and not made & set(path.parts) and path.suffix not in {".png"}]
