@@ -444,7 +444,7 @@ PENALTY = "math.exp(min(0, 1 - r / c))"
 score = _Number(
     reference=bleu,
     cases=[
-        _set(2, a_red_flag_on_a_tall_pole=["red flag on a hill"], by_the_door_a_cat=["the door"]),
+        _set(2, a_red_flag_on_a_tall_pole_by_the_red_door=["red flag on a tall hill by the door"]),
         _set(2, a_red_house_near_the_blue_night=["the red house in the long and blue night"]),
         _set(
             2,
