@@ -95,14 +95,14 @@ def projection(width: int, config: RetrievalConfig) -> nn.Sequential:
     )
 
 
-class Found(NamedTuple):
+class Nearest(NamedTuple):
     """The nearest of a gallery, best first."""
 
     scores: Float[Tensor, "q k"]  # similarities to the query
     places: Int[Tensor, "q k"]  # in the gallery
 
 
-def top_k(query_emb: Float[Tensor, "q e"], gallery_emb: Float[Tensor, "g e"], k: int) -> Found:
+def top_k(query_emb: Float[Tensor, "q e"], gallery_emb: Float[Tensor, "g e"], k: int) -> Nearest:
     """Exact search: the k items of the gallery with the largest dot product with each query.
 
     Equation: found_k(v) = the k places i with the largest <u_i, v>  (3.3)
@@ -119,4 +119,4 @@ def top_k(query_emb: Float[Tensor, "q e"], gallery_emb: Float[Tensor, "g e"], k:
     """
     if not 1 <= k <= len(gallery_emb):
         refuse("top_k", f"k from 1 to {len(gallery_emb)}", str(k), "The gallery is no larger.")
-    return Found(*torch.topk(query_emb @ gallery_emb.T, k, dim=1))
+    return Nearest(*torch.topk(query_emb @ gallery_emb.T, k, dim=1))

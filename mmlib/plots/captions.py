@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from mmlib.check import refuse
 from mmlib.plots.figures import attention_in
-from mmlib.plots.style import LINE_HEIGHT, PALETTE, WIDTH, Array, blank, fit, picture_in, place, type_style
+from mmlib.plots.style import LINE_HEIGHT, PALETTE, WIDTH, Array, blank, caption_in, fit, picture_in, place, type_style
 
 
 def plot_looks(
@@ -42,7 +42,7 @@ def plot_looks(
             picture_in(axes, picture)
             attention_in(axes, np.asarray(grid, dtype=float))
             lines = "\n".join(fit(line, step - 4) for line in text.split("\n"))
-            axes.text(0.5, -4 / side, lines, transform=axes.transAxes, ha="center", va="top", **type_style())
+            caption_in(axes, 4 / side, lines)
     return figure
 
 

@@ -11,7 +11,19 @@ from matplotlib.figure import Figure
 
 from mmlib.check import refuse
 from mmlib.plots.figures import attention_in
-from mmlib.plots.style import LINE_HEIGHT, WIDTH, Array, blank, fit, matrix_in, picture_in, place, type_style
+from mmlib.plots.style import (
+    LINE_HEIGHT,
+    WIDTH,
+    Array,
+    blank,
+    fit,
+    matrix_in,
+    picture_in,
+    place,
+    same_length,
+    text_at,
+    type_style,
+)
 
 LEFT = 180  # pixels, for the captions of strips
 
@@ -31,16 +43,14 @@ def plot_strips(
     Raises:
         ValueError: not one caption, or not one map of weights, for each clip.
     """
-    for name, values in (("captions", captions), ("weights", weights)):
-        if values is not None and len(values) != len(clips):
-            refuse("plots.plot_strips", f"{len(clips)} {name}", str(len(values)), "Give one for each.")
+    for name, values in (("captions", captions), ("weights", clips if weights is None else weights)):
+        same_length("plots.plot_strips", name, values, len(clips))
     step = min((WIDTH - LEFT) // clips.shape[1], 84)  # pixels from one frame to the next
     figure = blank(24 + step * len(clips))
     for row, (clip, caption) in enumerate(zip(clips, captions, strict=True)):
         top = 22 + step * row
-        middle = 1 - (top + step / 2) / figure.bbox.height
         text = fit(caption, LEFT - 16, lines=int(step // LINE_HEIGHT))
-        figure.text((LEFT - 12) / WIDTH, middle, text, ha="right", va="center", **type_style())
+        text_at(figure, LEFT - 12, top + step / 2, text, ha="right", va="center")
         for i, frame in enumerate(clip):
             axes = place(figure, LEFT + step * i, top, step - 4, step - 4)
             picture_in(axes, frame).set_interpolation("nearest")  # the noise of a clip, smoothed, makes a PNG large

@@ -19,6 +19,7 @@ from mmlib.plots.style import (
     Number,
     Numbers,
     blank,
+    caption_in,
     fit,
     ink_on,
     landmark_in,
@@ -26,6 +27,7 @@ from mmlib.plots.style import (
     name_the_ends,
     picture_in,
     place,
+    same_length,
     thumbnails,
     type_style,
 )
@@ -37,7 +39,7 @@ def plot_pictures(
     """Pictures in rows, each over its caption; a caption of more lines than this is cut with an ellipsis."""
     if not len(pictures):
         refuse("plots.plot_pictures", "one picture or more", "none")
-    _same_length("plots.plot_pictures", "captions", captions, len(pictures))
+    same_length("plots.plot_pictures", "captions", captions, len(pictures))
     columns = min(columns, len(pictures))
     cell, side = WIDTH / columns, min(WIDTH / columns - 24, 120)
     wrapped = [fit(caption, cell - 12, lines=lines) for caption in captions]
@@ -47,7 +49,7 @@ def plot_pictures(
         left, top = cell * (n % columns) + (cell - side) / 2, row_height * (n // columns) + 4
         axes = place(figure, left, top, side, side)
         picture_in(axes, picture)
-        axes.text(0.5, -6 / side, text, transform=axes.transAxes, ha="center", va="top", **type_style())
+        caption_in(axes, 6 / side, text)
     return figure
 
 
@@ -61,8 +63,8 @@ def plot_matrix(
 ) -> Figure:
     """A matrix from light (low) to dark (high): numbers where a cell has room, pictures before the rows."""
     values = np.asarray(values, dtype=float)
-    _same_length("plots.plot_matrix", "row labels", rows, values.shape[0])
-    _same_length("plots.plot_matrix", "column labels", columns, values.shape[1])
+    same_length("plots.plot_matrix", "row labels", rows, values.shape[0])
+    same_length("plots.plot_matrix", "column labels", columns, values.shape[1])
     cell = int(min(72, 420 / values.shape[0], 420 / values.shape[1]))
     left, top, below = 200 + cell, 34, 150
     figure = blank(top + cell * values.shape[0] + below)
@@ -153,7 +155,7 @@ def plot_attention(
     captions: Sequence[str],
 ) -> Figure:
     """Pictures under the weight of each patch: what is not attended to fades, an outline holds half of the weight."""
-    _same_length("plots.plot_attention", "weights", weights, len(pictures))
+    same_length("plots.plot_attention", "weights", weights, len(pictures))
     figure = plot_pictures(pictures, captions)
     for axes, grid in zip(figure.axes, np.asarray(weights, dtype=float), strict=True):
         attention_in(axes, grid)
@@ -175,11 +177,6 @@ def half_of_weight(grid: ndarray) -> ndarray:
     heaviest = np.sort(grid.ravel())[::-1]
     enough = np.searchsorted(heaviest.cumsum(), grid.sum() / 2)
     return (grid >= heaviest[enough]).astype(float)
-
-
-def _same_length(where: str, what: str, values: Numbers, count: int) -> None:
-    if len(values) != count:
-        refuse(where, f"{count} {what}", str(len(values)), "Give one for each.")
 
 
 def _write_numbers(axes, values: ndarray, image) -> None:

@@ -12,7 +12,6 @@ from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 
 from mmlib.check import check_positive, refuse
-from mmlib.plots.figures import _same_length
 from mmlib.plots.style import (
     FAINT,
     PALETTE,
@@ -25,6 +24,8 @@ from mmlib.plots.style import (
     ink_on,
     matrix_in,
     place,
+    same_length,
+    text_at,
     type_style,
 )
 
@@ -49,20 +50,19 @@ def plot_sounds(
         ValueError: not one wave, one log-mel picture and one caption for each picture.
     """
     for name, values in (("waves", waves), ("log-mel pictures", logmels), ("captions", captions)):
-        _same_length("plots.plot_sounds", name, values, len(pictures))
+        same_length("plots.plot_sounds", name, values, len(pictures))
     side, below = 84, 22
     figure = blank(30 + (side + 10) * len(pictures) + below)
     largest, limits = float(abs(waves).max()), (float(logmels.min()), float(logmels.max()))
     for n, (picture, wave, logmel, caption) in enumerate(zip(pictures, waves, logmels, captions, strict=True)):
         top, titles = 26 + (side + 10) * n, ("seen", "heard: the wave", "log-mel picture") if n == 0 else ("",) * 3
-        middle = 1 - (top + side / 2) / figure.bbox.height
-        figure.text(132 / WIDTH, middle, fit(caption, 124, lines=4), ha="right", va="center", **type_style())
+        text_at(figure, 132, top + side / 2, fit(caption, 124, lines=4), ha="right", va="center")
         ink_in(place(figure, 144, top, side, side, titles[0]), picture)
         wave_in(place(figure, 262, top, 250, side, titles[1]), wave, largest)
         axes = place(figure, 540, top, WIDTH - 540 - 16, side, titles[2])
         logmel_in(axes, logmel, limits)
-    figure.text(387 / WIDTH, 8 / figure.bbox.height, "one second", ha="center", **type_style())
-    figure.text(692 / WIDTH, 8 / figure.bbox.height, "one second; high pitch above", ha="center", **type_style())
+    for middle, text in ((387, "one second"), (692, "one second; high pitch above")):
+        text_at(figure, middle, figure.bbox.height - 8, text, ha="center", va="baseline")
     return figure
 
 
@@ -120,8 +120,8 @@ def plot_grids(
     figure = blank(block * lines + 30)
     for n, (title, values) in enumerate(grids.items()):
         values = np.asarray(values, dtype=float)
-        _same_length("plots.plot_grids", "row labels", rows, values.shape[0])
-        _same_length("plots.plot_grids", "column labels", columns, values.shape[1])
+        same_length("plots.plot_grids", "row labels", rows, values.shape[0])
+        same_length("plots.plot_grids", "column labels", columns, values.shape[1])
         axes = place(figure, left + (side + gap) * (n % across), top + block * (n // across), side, side)
         axes.set_title(fit(title, side, weight="bold"), loc="left", **type_style(weight="bold"))
         image = matrix_in(axes, values, limits)
@@ -168,7 +168,7 @@ def show_sounds(waves: Float[Array, "n samples"], rate: int, captions: Sequence[
     Raises:
         ValueError: not one caption for each sound, or what `to_wav` refuses.
     """
-    _same_length("plots.show_sounds", "captions", captions, len(waves))
+    same_length("plots.show_sounds", "captions", captions, len(waves))
     cells = []
     for wave, caption in zip(waves, captions, strict=True):
         source = f"data:audio/wav;base64,{base64.b64encode(to_wav(wave, rate)).decode()}"

@@ -10,6 +10,7 @@ import io
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from einops import rearrange
@@ -19,13 +20,15 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy import ndarray
 from torch import Tensor
 
 from mmlib.check import refuse
 
-Array, Number = Tensor | ndarray, float | int
-Numbers = Array | Sequence
+Array: TypeAlias = Tensor | ndarray
+Number: TypeAlias = float | int
+Numbers: TypeAlias = Array | Sequence
 PALETTE = {"blue": "#0072B2", "vermillion": "#BF5200", "purple": "#7B2D72", "grey": "#767676", "ink": "#222222"}
 LINES = ["-", "--", "-.", ":", (0, (8, 2, 1, 2, 1, 2))]
 FAINT = "#D9D9D9"  # grids: there to be overlooked
@@ -58,6 +61,22 @@ def type_style(**other) -> dict:
     return {"fontsize": FONT, "family": "DejaVu Sans", "color": PALETTE["ink"], "parse_math": False} | other
 
 
+def text_at(figure: Figure, left: Number, top: Number, text: str = "", **style) -> Text:
+    """Write text whose upper left corner is at a place in pixels from that of a figure that was just made."""
+    place = left / figure.bbox.width, 1 - top / figure.bbox.height
+    return figure.text(*place, text, **{"va": "top"} | type_style(**style))
+
+
+def title_at(figure: Figure, left: Number, top: Number, text: str = "") -> Text:
+    """Write a title at a place in pixels, as `text_at` does."""
+    return text_at(figure, left, top, text, weight="bold")
+
+
+def caption_in(axes, gap: Number, text: str = "", **style) -> Text:
+    """Write text under the middle of axes, this share of their height below them."""
+    return axes.text(0.5, -gap, text, transform=axes.transAxes, ha="center", va="top", **type_style(**style))
+
+
 def show(figure: Figure, alt: str) -> None:
     """Display a figure as a PNG with a text for readers who do not see it.
 
@@ -80,6 +99,16 @@ def picture_in(axes, picture: UInt8[Array, "3 h w"]):
 def thumbnails(axes, pictures: UInt8[Array, "n 3 h w"]):
     """Draw pictures one under the other, so that they stand beside the rows of a matrix."""
     return picture_in(axes, rearrange(np.asarray(pictures), "n c h w -> c (n h) w"))
+
+
+def same_length(where: str, what: str, values: Numbers, count: int) -> None:
+    """Refuse labels, captions or weights that are more or fewer than what they belong to.
+
+    Raises:
+        ValueError: not `count` values.
+    """
+    if len(values) != count:
+        refuse(where, f"{count} {what}", str(len(values)), "Give one for each.")
 
 
 def matrix_in(axes, values: Real[Array, "rows columns"], limits: tuple[Number, Number] | None = None):
