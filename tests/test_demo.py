@@ -112,7 +112,7 @@ def test_a_taken_port_is_said_with_the_command_that_avoids_it(root):
 def test_nothing_of_a_page_comes_from_another_machine(root):
     template = root / "tools/voila/templates/lecture"
     files = [path.read_text() for path in template.iterdir()]
-    assert len(files) == 4 and not [text for text in files if re.search(r"https?://|@import|url\(", text)]
+    assert len(files) == 5 and not [text for text in files if re.search(r"https?://|@import|url\(", text)]
 
 
 def test_two_who_share_a_home_prepare_their_pages_at_once(root, tmp_path):

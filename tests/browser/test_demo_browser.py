@@ -1,6 +1,8 @@
 """The pages of `make demo` in a browser: made once from the notebooks with tiny trainings, then opened and moved."""
 
+import os
 import re
+import signal
 import sys
 import time
 from types import SimpleNamespace
@@ -17,6 +19,7 @@ FIRST = {  # the first demo of each page
     "4. Image captioning": "decode-explorer",
     "5. Audio-visual fusion": "fusion-explorer",
 }
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 CONTRAST_AND_SIZE = """
 () => [...document.querySelectorAll("#rendered_cells [aria-live], #rendered_cells .widget-label")].map(text => {
   const style = getComputedStyle(text), box = text.getBoundingClientRect();
@@ -99,3 +102,36 @@ def test_a_page_can_be_read_from_the_last_row(projector):
         "image => [image.naturalWidth, image.getBoundingClientRect().width]"
     )
     assert shown[0] >= shown[1]  # a pixel of the screen or more for a pixel of the figure: no blur
+
+
+def test_a_page_says_that_its_python_has_ended_and_how_to_go_on(chromium, tool, tmp_path):
+    from browser.driver import Projector
+
+    cells = [
+        nbformat.v4.new_markdown_cell("# Toys"),
+        nbformat.v4.new_code_cell("import os, ipywidgets\nprint('process', os.getpid())\nipywidgets.IntSlider(3)"),
+    ]
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), pages / "Toys.ipynb")
+
+    def command(port):
+        return tool.command(pages, port, "--no-browser")
+
+    with Projector(chromium, pages, command, tool.environment()) as projector:
+        page, said = projector.page, projector.page.get_by_role("alert")
+        projector.open("Toys")
+        process = int(re.search(r"process (\d+)", page.locator("#rendered_cells").inner_text()).group(1))
+        page.locator(".noUi-handle").focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(1000)
+        assert said.count() == 0 and projector.complaints() == []
+        os.kill(process, signal.SIGKILL)
+        said.filter(has_text="has ended").filter(has_text="Reload the page (F5)").wait_for(timeout=30_000)
+        page.reload()
+        page.locator(".noUi-handle").wait_for(timeout=60_000)
+        assert said.count() == 0
+        projector.server.terminate()
+        said.filter(has_text="does not answer").filter(has_text="make demo").wait_for(timeout=30_000)
+        box, width = said.bounding_box(), page.evaluate("() => document.documentElement.clientWidth")
+        assert box["y"] >= 0 and box["x"] >= 0 and box["x"] + box["width"] <= width  # in sight
