@@ -2,20 +2,17 @@
 
 import io
 import math
-import threading
 import wave as wav
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.text import Text
-from PIL import Image
+from page import pixels
 from torch import nn
 
-from mmlib import train
 from mmlib.widgets import FusionExplorer, SayItExplorer
-from mmlib.widgets.senses import Shares
+from mmlib.widgets.fusion import Shares
 
 LEVELS = {"fog": [0.1, 0.3, 0.8], "rain": [0.2, 0.2, 0.4]}
 SOUND_LEVELS = {"hiss": [0.4, 0.6, 1.0]}
@@ -92,10 +89,6 @@ def say_it(model=None, **other):
     return SayItExplorer(**(arguments | other))
 
 
-def pixels(demo):
-    return np.asarray(Image.open(io.BytesIO(demo.live.image.value)))
-
-
 def samples(demo):
     with wav.open(io.BytesIO(bytes(demo.player.value))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (400, 1, 2)
@@ -142,12 +135,12 @@ def test_a_sense_that_is_taken_away_is_none_and_not_zeros():
     assert len(image_only.asked) == before and state["answers"]["picture alone"] is None
     assert state["weights"] == pytest.approx([0, 1]) and state["inverse_variance"] == pytest.approx([0, 1])
     assert "sees nothing and hears “0”" in demo.live.words.value
-    assert not demo.senses.picture.get_visible() and demo.senses.blank_words[0].get_visible()
+    assert not demo.seen.get_visible() and demo.blanks[0].get_visible()
     demo.blindfold.value, demo.mute.value = False, True
     assert model.asked[-1][1] is None and demo.state()["inverse_variance"] == pytest.approx([1, 0])
-    assert demo.player.layout.display == "none" and not demo.senses.logmel.get_visible()
+    assert demo.player.layout.display == "none" and not demo.logmel.get_visible()
     demo.mute.value = False
-    assert demo.player.layout.display == "" and demo.senses.logmel.get_visible()
+    assert demo.player.layout.display == "" and demo.logmel.get_visible()
 
 
 def test_with_both_senses_taken_away_no_model_is_asked():
@@ -161,9 +154,9 @@ def test_with_both_senses_taken_away_no_model_is_asked():
     assert state["probabilities"] is None and state["weights"] is None and state["predicted"] is None
     assert set(state["answers"].values()) == {None}
     assert "Nothing is seen and nothing is heard." in demo.live.words.value
-    assert not any(bar.get_visible() for bar in demo.senses.bars.bars)
+    assert not any(bar.get_visible() for bar in demo.bars.bars)
     demo.mute.value = False
-    assert all(bar.get_visible() for bar in demo.senses.bars.bars)
+    assert all(bar.get_visible() for bar in demo.bars.bars)
 
 
 @pytest.mark.parametrize(
@@ -198,32 +191,42 @@ def test_noise_is_the_same_each_time_and_grows_with_its_slider():
 def test_fusion_draws_what_it_says():
     demo = explore()
     demo.digit.value, demo.says.value = 3, 8
-    state, senses = demo.state(), demo.senses
-    assert [bar.get_width() for bar in senses.bars.bars] == pytest.approx(state["probabilities"], abs=1e-6)
-    marks = [text.get_text() for text in senses.bars.values]
+    state = demo.state()
+    assert [bar.get_width() for bar in demo.bars.bars] == pytest.approx(state["probabilities"], abs=1e-6)
+    marks = [text.get_text() for text in demo.bars.values]
     assert marks[3].endswith("◄ seen") and marks[8].endswith("◄ heard") and sum("◄" in mark for mark in marks) == 2
-    assert [bar.get_width() for bar in senses.table.bars] == pytest.approx([a[1] for a in state["answers"].values()])
-    words = [value.get_text() for value in senses.table.values if value.get_weight() == "bold"]
+    assert [bar.get_width() for bar in demo.table.bars] == pytest.approx([a[1] for a in state["answers"].values()])
+    words = [value.get_text() for value in demo.table.values if value.get_weight() == "bold"]
     says, probability = state["answers"]["attention"]
     row = list(state["answers"]).index("attention")
-    assert words == [f"◄ {probability:.2f}, says {says}"] == [senses.table.values[row].get_text()]
-    assert [part.get_width() for part in senses.learned.parts] == pytest.approx([0.3, 0.7])
-    assert senses.learned.parts[1].get_x() == pytest.approx(0.3)
-    assert [text.get_visible() for text in senses.learned.texts] == [False, True]  # 0.3 has no room for its name
-    assert [part.get_width() for part in senses.best.parts] == pytest.approx(state["inverse_variance"])
+    assert words == [f"◄ {probability:.2f}, says {says}"] == [demo.table.values[row].get_text()]
+    assert [part.get_width() for part in demo.learned.parts] == pytest.approx([0.3, 0.7])
+    assert demo.learned.parts[1].get_x() == pytest.approx(0.3)
+    assert [text.get_visible() for text in demo.learned.texts] == [False, True]  # 0.3 has no room for its name
+    assert [part.get_width() for part in demo.best.parts] == pytest.approx(state["inverse_variance"])
     words = demo.live.words.value
     assert "sees a 3 (fog 0.00) and hears “8” (hiss 0.00)" in words and "Weight on the sound 0.70" in words
     demo.says.value = "the same digit"
-    assert [text.get_text() for text in senses.bars.values][3].endswith("◄ right")
+    assert [text.get_text() for text in demo.bars.values][3].endswith("◄ right")
+
+
+def test_a_sure_answer_does_not_run_into_the_names_beside_it():
+    demo = explore()
+    demo.bars.mark([1.0] + 9 * [0.0], {0: ("//", "right")})
+    demo.table.point([(1.0, "1.00, says 0")] * 4, 0)
+    words, name, said = (
+        text.get_window_extent() for text in (demo.bars.values[0], demo.table.labels[0], demo.table.values[0])
+    )
+    assert words.x1 < name.x0 and said.x1 < demo.live.figure.bbox.width
 
 
 def test_a_fusion_without_weights_says_so():
     demo = explore()
     demo.fusion.value = "early"
     assert "It has no weights to read" in demo.live.words.value
-    assert not any(part.get_visible() for part in demo.senses.learned.parts)
-    assert demo.senses.learned.line.get_text() == "early: no weights to read"
-    assert all(part.get_visible() for part in demo.senses.best.parts)
+    assert not any(part.get_visible() for part in demo.learned.parts)
+    assert demo.learned.line.get_text() == "early: no weights to read"
+    assert all(part.get_visible() for part in demo.best.parts)
 
 
 def test_only_voices_that_say_all_digits_are_offered():
@@ -329,106 +332,9 @@ BOTH = [explore, say_it]
 each_demo = pytest.mark.parametrize("make", BOTH)
 
 
-def moves(demo):
-    """Another value for each control."""
-    if isinstance(demo, FusionExplorer):
-        return {
-            demo.digit: 7, demo.writing: 2, demo.says: 2, demo.voice: "Bo", demo.picture_noise: 0.9,
-            demo.picture_kind: "rain", demo.sound_noise: 0.9, demo.blindfold: True, demo.fusion: "early",
-        }  # fmt: skip
-    return {demo.language: "de", demo.digit: "3"}
-
-
-@each_demo
-def test_each_control_gives_another_picture_of_the_same_size(make):
-    demo = make()
-    seen = [pixels(demo)]
-    for control, value in moves(demo).items():
-        control.value = value
-        assert "Error" not in demo.live.words.value
-        if control is not getattr(demo, "voice", None):  # the two voices of this test sound alike
-            assert not np.array_equal(pixels(demo), seen[-1]), control.description
-        seen.append(pixels(demo))
-    assert len({shown.shape for shown in seen}) == 1 and seen[0].shape[1] == 860
-
-
-@each_demo
-def test_redrawing_in_place_gives_the_picture_of_a_whole_drawing(make):
-    demo = make()
-    for control, value in moves(demo).items():
-        control.value = value
-    shown = pixels(demo)
-    demo.live.ground_changed()
-    demo.live.draw()
-    assert np.array_equal(pixels(demo), shown)
-
-
-@each_demo
-def test_no_text_leaves_the_page(make):
-    demo = make()
-    figure = demo.live.figure
-    figure.canvas.draw()
-    page, renderer = figure.bbox, figure.canvas.get_renderer()
-    for text in figure.findobj(Text):
-        if text.get_text() and text.get_visible():
-            box = text.get_window_extent(renderer)
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1, text.get_text()
-
-
-@each_demo
-def test_an_error_in_the_model_is_shown_and_the_next_answer_is_right(make):
-    model = Ear((0.3, 0.7))
-    demo = make(model)
-    before, forward = demo.live.image.value, model.forward
-
-    def broken(**senses):
-        raise RuntimeError("no <weights>")
-
-    model.forward = broken
-    digit = demo.digit.value
-    demo.digit.value = demo.digit.options[1][1] if make is explore else "1"
-    assert "RuntimeError: no &lt;weights&gt;" in demo.live.words.value and 'role="alert"' in demo.live.words.value
-    assert demo.live.image.value != before
-    model.forward = forward
-    demo.digit.value = digit
-    assert demo.live.image.value == before and 'role="status"' in demo.live.words.value
-
-
 @each_demo
 def test_a_model_of_other_classes_is_reported(make):
     assert "logits (b=1" in make(Ear((0.5, 0.5), classes=12)).live.words.value
-
-
-@each_demo
-def test_the_mode_of_the_model_comes_back(make):
-    model = Ear((0.3, 0.7))
-    make(model)
-    assert model.training and model.asked
-
-
-@each_demo
-def test_a_callback_waits_for_the_training_step_in_progress(make):
-    demo = make()
-    before = demo.live.image.value
-    with train.lock:
-        thread = threading.Thread(target=setattr, args=(demo.digit, "value", 8 if make is explore else "8"))
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive() and demo.live.image.value == before
-    thread.join(30)
-    assert demo.live.image.value != before
-
-
-@each_demo
-def test_labels_are_whole_words_are_spoken_and_callbacks_are_free(make):
-    demo = make()
-    controls = [w for w in vars(demo).values() if getattr(w, "description", "")]
-    assert len(controls) == (11 if make is explore else 5)
-    for control in controls:
-        assert control.style.description_width == "initial" and control.comm._reply_subshell_for is None
-    assert not demo.player.autoplay  # nobody is spoken to unasked
-    assert 'aria-live="polite"' in demo.live.words.value and demo.live.image.layout.max_width == "100%"
-    assert ("fusion-explorer" if make is explore else "say-explorer") in demo._dom_classes
 
 
 def test_shares_fill_the_bar():

@@ -1,7 +1,6 @@
 """The demos of notebook 3: what they say against numbers worked out apart, and what they survive."""
 
 import io
-import threading
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import normalize
 
-from mmlib import losses, train
 from mmlib.data.features import matched_grams
 from mmlib.widgets import NamesExplorer, NegativesExplorer, RetrievalExplorer
 from mmlib.widgets.table import table_of
@@ -90,7 +88,7 @@ def test_several_pictures_of_one_name_are_all_outlined():
     state = demo.state()
     assert state["right"] == [0, 1] and state["rank"] == 1
     assert "2 pictures have exactly this name; one comes at place 1 of 6" in demo.live.words.value
-    outlined = [n for n, outline in zip(state["nearest"], demo.outlines, strict=False) if outline.get_visible()]
+    outlined = [n for n, outline in zip(state["nearest"], demo.answers.outlines, strict=False) if outline.get_visible()]
     assert sorted(outlined) == [0, 1]
 
 
@@ -99,7 +97,7 @@ def test_the_place_of_the_right_picture_counts_all_pictures_not_those_shown():
     demo.k.value, demo.query.value = 2, "sol"
     assert demo.state()["nearest"] == [0, 1]
     assert demo.state()["rank"] == 6 and "it comes at place 6 of 6" in demo.live.words.value
-    assert not any(outline.get_visible() for outline in demo.outlines)
+    assert not any(outline.get_visible() for outline in demo.answers.outlines)
 
 
 def test_k_shows_so_many_pictures():
@@ -107,7 +105,7 @@ def test_k_shows_so_many_pictures():
     demo.query.value = "dog"
     for k in (1, 4, 6):
         demo.k.value = k
-        assert len(demo.state()["nearest"]) == k == sum(image.get_visible() for image in demo.shown)
+        assert len(demo.state()["nearest"]) == k == sum(image.get_visible() for image in demo.answers.shown)
         assert demo.table.value.count("<tr>") == k + 1
     demo.k.value = 99
     assert demo.k.value == 6 == demo.k.max
@@ -116,9 +114,9 @@ def test_k_shows_so_many_pictures():
 def test_it_draws_the_pictures_that_it_names():
     demo = search()
     demo.query.value = "luna"
-    for place, image in zip(demo.state()["nearest"], demo.shown, strict=False):
+    for place, image in zip(demo.state()["nearest"], demo.answers.shown, strict=False):
         assert np.array_equal(image.get_array(), PICTURES[place].permute(1, 2, 0).numpy())
-    assert demo.captions[0].get_text() == "1:  1.00"
+    assert demo.answers.captions[0].get_text() == "1:  1.00"
 
 
 def test_each_change_gives_another_picture_of_the_same_size():
@@ -177,33 +175,6 @@ def test_a_query_without_a_letter_is_said_to_say_nothing():
     assert "no letter" not in demo.live.words.value
 
 
-def test_an_error_leaves_no_older_answer():
-    demo = search()
-    blank, demo.query.value = demo.live.image.value, "dog"
-
-    def broken(texts):
-        raise RuntimeError("no <weights>")
-
-    before, demo.encode_text = demo.live.image.value, broken
-    demo.query.value = "cat"
-    assert demo.live.image.value == blank and demo.table.value == ""
-    assert "RuntimeError: no &lt;weights&gt;" in demo.live.words.value and 'role="alert"' in demo.live.words.value
-    demo.encode_text = encode
-    demo.query.value = "dog"
-    assert demo.live.image.value == before
-
-
-def test_search_waits_for_the_training_step_in_progress():
-    demo = search()
-    with train.lock:
-        thread = threading.Thread(target=lambda: setattr(demo.query, "value", "dog"))
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive()
-    thread.join(30)
-    assert demo.state()["nearest"][0] == 1
-
-
 @pytest.mark.parametrize("explorer", [RetrievalExplorer, NamesExplorer])
 @pytest.mark.parametrize(
     ("image_emb", "pictures", "names"),
@@ -221,6 +192,16 @@ def test_numbers_that_differ_are_refused(explorer, image_emb, pictures, names):
         ValueError, match=f"{explorer.__name__}: expected pictures, each with its embedding and its nam"
     ):
         explorer(encode, image_emb, pictures, names, *more)
+
+
+@pytest.mark.parametrize("explorer", [RetrievalExplorer, NamesExplorer])
+@pytest.mark.parametrize(("language", "picture"), [("es", 0), ("en", 4)])
+def test_a_language_without_names_is_refused(explorer, language, picture):
+    names = NAMES | {language: [() if n in (picture, 5) else own for n, own in enumerate(NAMES[language])]}
+    more = [matched_grams] if explorer is RetrievalExplorer else []
+    said = f"{explorer.__name__}: expected a name of each picture in '{language}', got none of picture {picture}"
+    with pytest.raises(ValueError, match=said):
+        explorer(encode, IMAGE_EMB, PICTURES, names, *more)
 
 
 def test_tables_show_markup_as_text_and_numbers_as_bars():
@@ -415,18 +396,14 @@ def test_a_collapsed_model_is_shown():
     assert "Error" not in demo.live.words.value
 
 
-def test_negatives_redraw_at_the_same_size():
-    demo = negatives({(rule, margin): Turned(0.1 + margin) for rule in losses.NEGATIVES for margin in MARGINS})
-    pictures = [demo.live.image.value]
-    for margin in (0.2, 0.5):
-        demo.margin.value = margin
-        pictures.append(demo.live.image.value)
-    assert len(set(pictures)) == 3 and len({size(png) for png in pictures}) == 1
-    part = demo.drawing.parts["after"]
-    heights = torch.tensor(demo.state()["after"]["right"])
+def test_negatives_draw_what_they_say():
+    demo = negatives({("hardest", margin): Turned(0.1 + margin) for margin in MARGINS})
+    demo.margin.value = 0.5
+    part, state = demo.drawing.parts["after"], demo.state()["after"]
+    heights = torch.tensor(state["right"])
     assert np.allclose(part["right"].get_data().values, heights / heights.max(), atol=1e-6)
     assert part["span"].get_xdata()[1] - part["span"].get_xdata()[0] == pytest.approx(0.5)
-    assert part["bars"][0].get_width() == pytest.approx(demo.state()["after"]["active"])
+    assert [bar.get_width() for bar in part["shares"].bars] == pytest.approx([state["active"], state["recall"]])
 
 
 @pytest.mark.parametrize(
@@ -434,6 +411,12 @@ def test_negatives_redraw_at_the_same_size():
     [
         ({"text_features": PAIRS[:5]}, r"features of n pairs, and same \(n, n\), got \(12, 5, 12, 12\)"),
         ({"same": SAME[:, :7]}, r"got \(12, 12, 12, 7\)"),
+        (
+            {"image_features": PAIRS[:1], "text_features": TEXTS[:1], "same": SAME[:1, :1]},
+            "some are wrong, got no wrong one",
+        ),
+        ({"same": torch.ones(12, 12, dtype=torch.bool)}, "some are wrong, got no wrong one. Take two pairs or more"),
+        ({"same": torch.zeros(12, 12, dtype=torch.bool)}, "some are wrong, got a text without a right picture"),
         ({"margins": []}, "a margin or more to choose from"),
         ({"margins": [0.1]}, r"models for margins \[0.1\], got \('hardest', 0.2\)"),
         (

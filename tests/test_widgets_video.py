@@ -1,17 +1,13 @@
 """Demos of video: what they show against numbers worked out apart, the ends of their ranges, errors, and threads."""
 
-import io
 import math
-import threading
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.text import Text
-from PIL import Image
+from page import check_texts
 from torch import nn
 
-from mmlib import train
 from mmlib.widgets import FrameCountExplorer, OrderExplorer
 from mmlib.widgets.clips import ClipPicker, Strip
 from mmlib.widgets.order import mirrored_pairs, random_pairs, swap
@@ -69,21 +65,12 @@ def by_loop(clip, places, steep=STEEP):
     return [e / sum(exps) for e in exps]
 
 
-def pixels(demo):
-    return np.asarray(Image.open(io.BytesIO(demo.live.image.value)))
-
-
 def shown_bars(demo):
     bars = demo.bars
     return {
         label.get_text(): (round(bar.get_width(), 4), bar.get_hatch(), value.get_text())
         for label, bar, value in zip(bars.labels, bars.bars, bars.values, strict=True)
     }
-
-
-def move(control, values):
-    for value in values:
-        control.value = value
 
 
 # ---------------------------------------------------------------- number of frames
@@ -349,51 +336,13 @@ def test_order_refuses(change, said):
 BOTH = [frame_count, order]
 
 
-def first_control(demo):
-    return (demo.frames, 2) if isinstance(demo, FrameCountExplorer) else (demo.swapped, 4)
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_each_control_gives_another_picture_of_the_same_size(make):
-    demo = make()
-    seen = [demo.live.image.value]
-    moves = [first_control(demo), (demo.motion, 2), (demo.clip, 3)]
-    moves += [(demo.play, "backward"), (demo.pairs, "at random")] if make is order else []
-    for control, value in moves:
-        control.value = value
-        seen.append(demo.live.image.value)
-    assert len(set(seen)) == len(moves) + 1
-    sizes = {Image.open(io.BytesIO(png)).size for png in seen}
-    assert sizes == {(860, int(demo.live.image.height))}
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_redrawing_in_place_gives_the_picture_of_a_whole_drawing(make):
-    demo = make()
-    control, value = first_control(demo)
-    control.value, demo.motion.value = value, 1
-    quick = pixels(demo)
-    demo.live.figure.canvas.draw()
-    whole = np.asarray(demo.live.figure.canvas.buffer_rgba())
-    differing = (np.abs(quick.astype(int) - whole).max(axis=2) > 8).mean()
-    assert differing < 0.005
-
-
 @pytest.mark.parametrize("make", BOTH)
 def test_no_text_leaves_the_page_or_runs_into_another(make):
     names = [f"turn counterclockwise {n}" for n in range(16)]
     reverse = {name: names[n ^ 1] for n, name in enumerate(names)}
     other = {"reverse": reverse} if make is order else {}
     demo = make(Sixteen(), names=names, motions=MOTIONS, **other)
-    demo.live.figure.canvas.draw()
-    page, renderer = demo.live.figure.bbox, demo.live.figure.canvas.get_renderer()
-    texts = [t for t in demo.live.figure.findobj(Text) if t.get_text() and t.get_visible()]
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts]
-    boxes = [(text, box) for text, box in boxes if box.width > 0]
-    for n, (text, box) in enumerate(boxes):
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1, text
-        touching = [other for other, beside in boxes[n + 1 :] if box.shrunk(0.9, 0.7).overlaps(beside.shrunk(0.9, 0.7))]
-        assert not touching, (text, touching)
+    assert check_texts(demo.live.figure)
 
 
 class Sixteen(nn.Module):
@@ -421,86 +370,9 @@ def test_of_a_hundred_motions_the_likely_and_the_right_are_shown(make):
 
 
 @pytest.mark.parametrize("make", BOTH)
-def test_an_error_in_the_model_is_shown_and_the_next_answer_is_right(make):
-    model = Slope()
-    demo = make(model)
-    control, value = first_control(demo)
-    control.value = value
-    before, forward = demo.live.image.value, model.forward
-
-    def broken(video):
-        raise RuntimeError("no <weights>")
-
-    model.forward = broken
-    demo.motion.value = 1
-    assert "RuntimeError: no &lt;weights&gt;" in demo.live.words.value and 'role="alert"' in demo.live.words.value
-    blank = demo.live.image.value
-    demo.clip.value = 2
-    assert demo.live.image.value == blank != before  # no bars of an older answer
-    model.forward = forward
-    demo.motion.value, demo.clip.value = 0, 1
-    assert demo.live.image.value == before and 'role="status"' in demo.live.words.value
-
-
-@pytest.mark.parametrize("make", BOTH)
 def test_a_model_of_other_classes_is_reported(make):
     demo = make(Slope(classes=3))
     assert "expected logits (b=" in demo.live.words.value and "Give the names of all classes." in demo.live.words.value
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_the_mode_of_the_model_comes_back(make):
-    model = Slope().train()
-    control, value = first_control(make(model))
-    control.value = value
-    assert model.training and len(model.asked) == 2
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_a_callback_waits_for_the_training_step_in_progress(make):
-    demo = make()
-    control, value = first_control(demo)
-    before = demo.live.image.value
-    with train.lock:
-        thread = threading.Thread(target=move, args=(control, [value]))
-        thread.start()
-        thread.join(0.3)
-        assert thread.is_alive() and demo.live.image.value == before
-    thread.join(30)
-    assert demo.live.image.value != before
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_two_threads_at_once_leave_a_demo_that_agrees_with_its_controls(make):
-    demo = make()
-    control, _ = first_control(demo)
-    values = [1, 2, 4, 8, 16] if make is frame_count else [0, 2, 4, 6, 8]
-    threads = [
-        threading.Thread(target=move, args=(control, 3 * values)),
-        threading.Thread(target=move, args=(demo.motion, [n % 4 for n in range(14)])),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    shown = demo.live.image.value
-    assert "Error" not in demo.live.words.value
-    assert demo.motion.value == 1 and control.value == values[-1]
-    demo.live.refresh(demo._update)
-    assert demo.live.image.value == shown
-
-
-@pytest.mark.parametrize("make", BOTH)
-def test_labels_are_whole_words_are_spoken_and_callbacks_are_free(make):
-    demo = make()
-    controls = [w for w in vars(demo).values() if hasattr(w, "description")]
-    assert len(controls) == (3 if make is frame_count else 5)
-    for control in controls:
-        assert control.description and control.style.description_width == "initial"
-        assert control.comm._reply_subshell_for is None
-    assert 'aria-live="polite"' in demo.live.words.value and demo.live.image.layout.max_width == "100%"
-    assert ("frame-count-explorer" if make is frame_count else "order-explorer") in demo._dom_classes
 
 
 @pytest.mark.parametrize("frames", [1, 8, 16, 32, 100])

@@ -17,7 +17,7 @@ from ipywidgets import Text
 from torch import Tensor
 
 from mmlib import widgets
-from mmlib.widgets.live import Live
+from mmlib.widgets.live import Demo
 
 FINER = 2  # pixels drawn for a pixel shown, since a page for the last row is enlarged
 heading = ""  # of the part of the notebook that runs
@@ -25,20 +25,8 @@ made = []
 
 
 def listen():
-    """From now on, note what each demo is made of."""
-    for name in widgets.__all__:
-        if name != "TrainingPanel":  # which belongs to a training, and a page has none
-            _note_calls(getattr(widgets, name))
-
-
-def _note_calls(demo):
-    make = demo.__init__
-
-    def noted(self, *args, **kwargs):
-        made.append((heading, self, [_own(each) for each in args], kwargs))
-        make(self, *args, **kwargs)
-
-    demo.__init__ = noted
+    """From now on, note each demo that is made."""
+    Demo.on_made = staticmethod(lambda demo: made.append((heading, demo)))
 
 
 def _own(value):
@@ -48,10 +36,7 @@ def _own(value):
 
 def keep(path):
     """Write all that was noted, or nothing."""
-    demos = [
-        {"heading": over, "demo": type(demo).__name__, "args": args, "kwargs": kwargs, "typed": _typed(demo)}
-        for over, demo, args, kwargs in made
-    ]
+    demos = [_kept(over, demo) for over, demo in made]
     partial = Path(path).with_suffix(f".{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -61,14 +46,17 @@ def keep(path):
         partial.unlink(missing_ok=True)
 
 
-def _typed(demo):
-    """What stands in the text boxes: a notebook types an example into some."""
-    return {name: control.value for name, control in vars(demo).items() if isinstance(control, Text)}
+def _kept(over, demo):
+    """What a demo is made of, and what stands in its text boxes: a notebook types an example into some."""
+    args, kwargs = demo.made_with
+    typed = {name: control.value for name, control in vars(demo).items() if isinstance(control, Text)}
+    parts = {"args": [_own(each) for each in args], "kwargs": {name: _own(each) for name, each in kwargs.items()}}
+    return {"heading": over, "demo": type(demo).__name__, "typed": typed} | parts
 
 
 def show(path):
     """Display the demos that were kept, each under its heading."""
-    _draw_finer()
+    Demo.resolution = FINER
     with open(path, "rb") as file:
         demos = pickle.load(file)
     for kept in demos:
@@ -76,13 +64,3 @@ def show(path):
         for name, text in kept["typed"].items():
             getattr(demo, name).value = text
         display(Markdown(f"## {kept['heading']}"), demo)
-
-
-def _draw_finer():
-    make = Live.__init__
-
-    def finer(self, figure, moving):
-        make(self, figure, moving)
-        figure.set_dpi(FINER * figure.dpi)
-
-    Live.__init__ = finer

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from einops import rearrange
-from ipywidgets import IntSlider, Layout
+from ipywidgets import FloatSlider, IntSlider, Widget
 from jaxtyping import Float, Int, UInt8
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy import ndarray
@@ -15,17 +16,17 @@ from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
-from mmlib.widgets.live import LABEL
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import control, put
 
 WIDEST = 8  # most beams
 END = "(end)"
 
 
-class CaptionPicker:
-    """A control that chooses a picture, and the chosen picture as the model takes it.
+class CaptionDemo(Demo):
+    """A demo of what a model says of a picture; has the controls `picture`, `width` (beams) and `alpha`.
 
     Args:
-        where: who refuses bad input.
         model: has `encode_image`, `start` and `step`, as `decode` asks for.
         tokenizer: its `words`, and the ids of start, end and padding.
         pictures: values from 0 to 255, of the size that the model takes; at least one.
@@ -37,12 +38,12 @@ class CaptionPicker:
 
     def __init__(
         self,
-        where: str,
         model: nn.Module,
         tokenizer: Any,
         pictures: UInt8[Tensor, "n 3 h w"],
         references: Sequence[Sequence[str]],
     ):
+        where = type(self).__name__
         if len(pictures) != len(references) or len(pictures) == 0:
             got = f"{len(pictures)} and {len(references)}"
             refuse(where, "pictures, each with a list of right captions", got, "Take them from the same split.")
@@ -50,9 +51,14 @@ class CaptionPicker:
             refuse(where, "a list of right captions for each picture", "one string, or none", "Use [text].")
         self.model, self.tokenizer = model, tokenizer
         self.pictures, self.references = pictures.cpu(), [list(texts) for texts in references]
-        self.picture = IntSlider(
-            min=0, max=len(pictures) - 1, description="picture", style=LABEL, layout=Layout(width="340px")
-        )
+        self.picture = control(IntSlider, "picture", 340, min=0, max=len(pictures) - 1)
+        self.width = control(IntSlider, "beam width", 270, value=5, min=1, max=WIDEST)
+        self.alpha = control(FloatSlider, "length penalty", 270, value=1.0, min=0.0, max=2.0, step=0.1)
+        super().__init__(*self.build())
+
+    def build(self) -> tuple[Figure, list[Artist], list[list[Widget]]]:
+        """Make the other controls and the figure: what `Demo` takes."""
+        return plots.blank(100), [], [[self.picture, self.width, self.alpha]]
 
     @property
     def image(self) -> Float[Tensor, "1 3 h w"]:
@@ -65,14 +71,14 @@ class CaptionPicker:
         """The right captions of the chosen picture."""
         return self.references[self.picture.value]
 
+    def spoken(self, text_ids: Int[Tensor, " s"]) -> Int[Tensor, " _"]:
+        """A caption without what fills it up behind the end of text; padding that the model says itself is a word."""
+        ids = text_ids.tolist()
+        return text_ids[: ids.index(self.tokenizer.end_id) + 1] if self.tokenizer.end_id in ids else text_ids
+
     def label(self, token: int) -> str:
         """A token as readers see it."""
         return END if token == self.tokenizer.end_id else self.tokenizer.words[token]
-
-
-def width_slider() -> IntSlider:
-    """The control of how many beams are kept."""
-    return IntSlider(5, min=1, max=WIDEST, description="beam width", style=LABEL, layout=Layout(width="270px"))
 
 
 def follow(
@@ -111,7 +117,7 @@ class Look:
 
     def show(self, picture: UInt8[Tensor, "3 h w"], grid: Float[ndarray, "rows columns"] | None) -> None:
         """Draw the picture, under weights if there are any."""
-        self.picture.set_data(rearrange(picture, "c h w -> h w c").numpy())
+        put(picture, self.picture)
         weights = np.ones((1, 1)) if grid is None else grid
         veil = np.ones((*weights.shape, 4))
         veil[..., 3] = 0.85 * (1 - weights / weights.max())

@@ -1,13 +1,12 @@
 """What the demos of video share: the choice of a clip, its frames in a row, and the probabilities of all motions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from einops import rearrange
-from ipywidgets import BoundedIntText, Dropdown, Layout
+from ipywidgets import BoundedIntText, Dropdown
 from jaxtyping import Float, Int, UInt8
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
@@ -15,11 +14,7 @@ from torch import Tensor, nn
 from mmlib import plots
 from mmlib.check import refuse
 from mmlib.train import evaluate
-from mmlib.widgets.live import LABEL
-
-ROW_OF_CONTROLS = {"align_items": "center", "grid_gap": "14px"}
-MOST = 16  # motions shown, the most probable ones
-BAR_STEP = 24  # pixels from one bar to the next
+from mmlib.widgets.parts import control
 
 
 def probabilities_of(model: nn.Module, video: UInt8[Tensor, "b t 3 h w"], classes: int) -> Float[Tensor, "b classes"]:
@@ -33,12 +28,6 @@ def probabilities_of(model: nn.Module, video: UInt8[Tensor, "b t 3 h w"], classe
         got = f"logits {tuple(logits.shape)}"
         refuse("probabilities_of", f"logits (b={len(video)}, classes={classes})", got, "Give the names of all classes.")
     return logits.float().softmax(dim=1)
-
-
-def show_all(artists: Sequence[Artist], visible: bool) -> None:
-    """Show artists, or hide them."""
-    for artist in artists:
-        artist.set_visible(visible)
 
 
 class ClipPicker:
@@ -58,11 +47,9 @@ class ClipPicker:
         _check_clips(where, clips, motions, names)
         self.clips, self.names = clips.cpu(), list(names)
         self._places = {m: (motions == m).nonzero()[:, 0].tolist() for m in motions.unique().tolist()}
-        options = [(self.names[m], m) for m in self._places]
-        self.motion = Dropdown(options=options, description="motion", style=LABEL, layout=Layout(width="260px"))
+        self.motion = control(Dropdown, "motion", 260, options=[(self.names[m], m) for m in self._places])
         most = min(len(places) for places in self._places.values())  # so that every motion has each of the numbers
-        label = f"clip (1 to {most})"
-        self.clip = BoundedIntText(1, min=1, max=most, description=label, style=LABEL, layout=Layout(width="160px"))
+        self.clip = control(BoundedIntText, f"clip (1 to {most})", 160, value=1, min=1, max=most)
 
     @property
     def place(self) -> int:
@@ -85,7 +72,7 @@ class Strip:
         side, self.fade = step - 8, fade
         axes = plots.place(figure, 0, top + 24, plots.WIDTH, step + 16)
         axes.set_axis_off()
-        figure.text(8 / plots.WIDTH, 1 - top / figure.bbox.height, title, va="top", **plots.type_style(weight="bold"))
+        plots.title_at(figure, 8, top, title)
         self.frames, self.outlines, self.numbers = [], [], []
         for left in range(8, 8 + step * frames, step):
             box, edge = (left, left + side, side + 4, 4), plots.PALETTE["vermillion"]
@@ -117,56 +104,6 @@ class Strip:
             faint = not mark and self.fade < 1
             colour = plots.PALETTE["grey" if faint else "ink"]
             text.set(text=str(number), weight="bold" if mark else "normal", color=colour)
-
-
-class Bars:
-    """The probability of each motion as a bar; some bars are marked, with a hatching and a word.
-
-    Args:
-        figure: to draw into.
-        top: pixels from the upper edge of the figure to the title.
-        names: of all motions; of more than 16, those are shown that are most probable.
-    """
-
-    def __init__(self, figure: Figure, top: int, names: Sequence[str]):
-        self.names, rows = list(names), self.rows(names)
-        axes = plots.place(figure, 206, top + 28, 156, BAR_STEP * rows)
-        axes.set(xlim=(0, 1), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])
-        axes.spines["bottom"].set_visible(False)
-        left, height = 8 / plots.WIDTH, figure.bbox.height
-        title = "what the model says" if rows == len(names) else f"what the model says, the first {rows} motions"
-        figure.text(left, 1 - top / height, title, va="top", **plots.type_style(weight="bold"))
-        right = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
-        style = {"height": 0.66, "color": plots.PALETTE["blue"], "edgecolor": "white", "linewidth": 0}
-        self.labels = [axes.text(-0.05, n, "", **right, **plots.type_style()) for n in range(rows)]
-        self.bars = axes.barh(range(rows), np.zeros(rows), **style)
-        self.values = [axes.text(0, n, "", va="center", **plots.type_style()) for n in range(rows)]
-        self.moving = [*self.bars, *self.values]
-        if rows < len(names):  # else each motion keeps its row
-            self.moving += self.labels
-        self.show([0.0] * len(names), {})
-
-    @staticmethod
-    def rows(names: Sequence[str]) -> int:
-        """How many motions are shown."""
-        return min(len(names), MOST)
-
-    @staticmethod
-    def height(names: Sequence[str]) -> int:
-        """Height in pixels, title included."""
-        return 28 + BAR_STEP * Bars.rows(names)
-
-    def show(self, probabilities: Sequence[float], marks: Mapping[int, tuple[str, str]]) -> None:
-        """Draw the probabilities; marks are motion -> (hatching, word)."""
-        likely = torch.tensor(probabilities).argsort(descending=True).tolist()
-        first = [*marks, *(m for m in likely if m not in marks)][: len(self.labels)]
-        for m, label, bar, value in zip(sorted(first), self.labels, self.bars, self.values, strict=True):
-            hatch, word = marks.get(m, ("", ""))
-            label.set(text=plots.fit(self.names[m], 190))
-            bar.set(width=probabilities[m], hatch=hatch)
-            note = f"  ◄ {word}" if word else ""
-            value.set(x=probabilities[m] + 0.03, text=f"{probabilities[m]:.2f}{note}")
-            value.set_visible(bool(word) or probabilities[m] >= 0.005)  # a column of zeros tells nothing
 
 
 def _check_clips(where: str, clips: Tensor, motions: Tensor, names: Sequence[str]) -> None:

@@ -3,20 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ipywidgets import HBox, Layout, SelectionSlider, VBox
+from ipywidgets import SelectionSlider
 from jaxtyping import Int, UInt8
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import check_positive, refuse
-from mmlib.widgets.clips import ROW_OF_CONTROLS, Bars, ClipPicker, Strip, probabilities_of, show_all
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
+from mmlib.widgets.clips import ClipPicker, Strip, probabilities_of
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import ClassBars, control, counted
 
 UNITS = ((1e12, "trillion "), (1e9, "billion "), (1e6, "million "), (1e3, "thousand "), (1, ""))
 
 
-class FrameCountExplorer(VBox):
+class FrameCountExplorer(Demo):
     """Choose how many frames of a clip the model sees: its answer, how often such answers are right, what they cost.
 
     Args:
@@ -32,6 +34,8 @@ class FrameCountExplorer(VBox):
             same in both tables; an accuracy outside [0, 1], or a cost that is not positive.
     """
 
+    css_class = "frame-count-explorer"
+
     def __init__(
         self,
         model: nn.Module,
@@ -46,17 +50,8 @@ class FrameCountExplorer(VBox):
         self.model, self.accuracy_at, self.cost_at = model, dict(accuracy_at), dict(cost_at)
         self.motion, self.clip = self.picker.motion, self.picker.clip
         counts = sorted(accuracy_at)
-        self.frames = SelectionSlider(
-            options=counts, value=counts[-1], description="frames", style=LABEL, layout=Layout(width="330px")
-        )
-        self._draw_empty(counts, clips.shape[1])
-        controls = self.frames, self.motion, self.clip
-        answer_while_cells_run(*controls)
-        for control in controls:
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-        super().__init__([HBox(controls, layout=ROW_OF_CONTROLS), self.live.image, self.live.words])
-        self.add_class("frame-count-explorer")
-        self.live.refresh(self._update)
+        self.frames = control(SelectionSlider, "frames", 330, options=counts, value=counts[-1])
+        super().__init__(*self._figure(counts, clips.shape[1]), [[self.frames, self.motion, self.clip]])
 
     def state(self) -> dict:
         """The numbers shown: frames, sampled (their places), clip, right, predicted, probabilities, accuracy, cost."""
@@ -75,16 +70,16 @@ class FrameCountExplorer(VBox):
             "cost": self.cost_at[count],
         }
 
-    def _draw_empty(self, counts: list[int], frames: int) -> None:
+    def _figure(self, counts: list[int], frames: int) -> tuple[Figure, list[Artist]]:
         names, below = self.picker.names, 8 + Strip.height(frames) + 22
-        height = max(Bars.height(names), 300)
+        height = max(ClassBars.height(names), 300)
         figure = plots.blank(below + height + 12)
         self.strip = Strip(figure, 8, frames, f"the clip, {frames} frames; outlined: what the model sees", fade=0.4)
-        self.bars = Bars(figure, below, names)
+        self.bars = ClassBars(figure, below, names)
         each = (height - 28 - 50 - 50) // 2  # what titles, numbers and labels leave for two curves
         self.accuracy = Curve(figure, below, each, self.accuracy_at)
         chance = 1 / len(names)
-        self.accuracy.axes.axhline(chance, color=plots.PALETTE["ink"], linestyle=(0, (2, 2)), linewidth=1.2)
+        plots.landmark_in(self.accuracy.axes, chance, "chance")
         end = {"xytext": (0, 2), "xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         self.accuracy.axes.annotate("chance", (1, chance), **end, ha="right", **plots.type_style())
         self.accuracy.axes.set(ylim=(0, 1.05), yticks=[0, 0.5, 1])
@@ -95,32 +90,26 @@ class FrameCountExplorer(VBox):
         self.size, self.unit = next((size, unit) for size, unit in UNITS if largest >= size or size == 1)
         self.cost.axes.yaxis.set_major_formatter(lambda cost, place: f"{cost / self.size:.3g}")
         self.cost.axes.set_xlabel("frames", **plots.type_style())
-        self.live = Live(figure, [*self.strip.moving, *self.bars.moving, *self.accuracy.moving, *self.cost.moving])
+        return figure, [*self.strip.moving, *self.bars.moving, *self.accuracy.moving, *self.cost.moving]
 
-    def _update(self) -> str:
-        try:
-            state = self.state()
-        except Exception:
-            show_all(self.live.moving, False)  # no bars of an older answer beside the words of an error
-            self.live.draw()
-            raise
-        show_all(self.live.moving, True)
+    def draw(self, state: dict) -> None:
+        """Show the clip with its sampled frames, the answer, and where this number of frames lies on both curves."""
         count, video = state["frames"], self.picker.clips[state["clip"]]
         seen = [place in state["sampled"] for place in range(len(video))]
         self.strip.show(video, range(1, len(video) + 1), seen)
-        self.bars.show(state["probabilities"], {state["right"]: ("//", "the motion")})
+        self.bars.mark(state["probabilities"], {state["right"]: ("//", "the motion")})
         self.accuracy.show(count, f"held-out top-1: {state['accuracy']:.2f}")
         self.cost.show(count, f"{self.unit}multiply-adds a clip: {state['cost'] / self.size:.3g}")
-        return self._words(state)
 
-    def _words(self, state: dict) -> str:
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
         names, probabilities, fewest = self.picker.names, state["probabilities"], min(self.cost_at)
         right, predicted = state["right"], state["predicted"]
         answer = f"a clip of “{names[right]}” is called “{names[predicted]}” ({probabilities[predicted]:.0%})"
         answer += ", which is right" if predicted == right else f"; the right motion gets {probabilities[right]:.0%}"
         ratio = state["cost"] / self.cost_at[fewest]
-        more = f", {ratio:.1f} times what {_frames(fewest)} would cost" if ratio != 1 else ""
-        count, cost = _frames(state["frames"]), f"{state['cost'] / self.size:.3g} {self.unit}"
+        more = f", {ratio:.1f} times what {counted(fewest, 'frame')} would cost" if ratio != 1 else ""
+        count, cost = counted(state["frames"], "frame"), f"{state['cost'] / self.size:.3g} {self.unit}"
         return (
             f"With {count} {answer}. Of all held-out clips, {state['accuracy']:.0%} are called right with {count}. "
             f"A clip then costs {cost}multiply-adds{more}. Shown is clip {self.picker.clip.value} of the motion."
@@ -145,8 +134,7 @@ class Curve:
         margin = 0.03 * (counts[-1] - counts[0])
         self.axes.set_xlim(counts[0] - margin, counts[-1] + margin)
         self.axes.plot(counts, [values[n] for n in counts], "o-", color=plots.PALETTE["blue"], markersize=5)
-        place = (left / plots.WIDTH, 1 - top / figure.bbox.height)
-        self.title = figure.text(*place, "", va="top", **plots.type_style(weight="bold"))
+        self.title = plots.title_at(figure, left, top)
         (self.dot,) = self.axes.plot([], [], "o", color=plots.PALETTE["vermillion"], markersize=11, clip_on=False)
         self.moving = [self.title, self.dot]
 
@@ -176,7 +164,3 @@ def _check_tables(accuracy_at: Mapping[int, float | int], cost_at: Mapping[int, 
         check_positive(where, f"cost_at[{count}]", float(cost_at[count]), "Take it from count_macs.")
         if not 0 <= accuracy_at[count] <= 1:
             refuse(where, f"accuracy_at[{count}] in [0, 1]", str(accuracy_at[count]), "It is a share of the clips.")
-
-
-def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"

@@ -1,29 +1,28 @@
-"""What each sense is worth when the other fails: a digit seen and heard, noise on both, the answer of every model.
-
-`FusionExplorer` owns the controls and the numbers, `Senses` the drawing.
-"""
+"""What each sense is worth when the other fails: a digit seen and heard, noise on both, the answer of every model."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from ipywidgets import Audio, BoundedIntText, Checkbox, Dropdown, FloatSlider, HBox, Layout, VBox
+from ipywidgets import Audio, BoundedIntText, Checkbox, Dropdown, FloatSlider, Layout, Widget
 from jaxtyping import Float, Int
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
 from mmlib.metrics import inverse_variance_weights
 from mmlib.train import held, lock
-from mmlib.widgets.clips import ROW_OF_CONTROLS
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
-from mmlib.widgets.senses import DIGITS, Senses
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import DIGITS, LOG_MEL, RIGHT, STEP, AnswerBars, ClassBars, control, show_all
 
+ALONE = ("picture alone", "sound alone")
 SAME = "the same digit"
 Spoil = Callable[[Tensor, float, str], Tensor]
 
 
-class FusionExplorer(VBox):
+class FusionExplorer(Demo):
     """Choose a fusion, a digit, who writes and who speaks, and the noise on each sense, up to none at all.
 
     Shows what the model sees and hears (with a player), its probabilities, what every other model says of the same,
@@ -46,6 +45,8 @@ class FusionExplorer(VBox):
         ValueError: no model, not one digit a picture and one digit and voice a clip, a digit that nobody writes, no
             voice that says all digits, errors that are not positive.
     """
+
+    css_class = "fusion-explorer"
 
     def __init__(
         self,
@@ -72,29 +73,18 @@ class FusionExplorer(VBox):
         self._clip_of = {
             (v, d): n for n, (v, d) in reversed(list(enumerate(zip(voices, spoken.tolist(), strict=True))))
         }
-        self._make_controls(voices)
-        first = self.listen(self.waves[:1])
-        self.senses = Senses(self.pictures.shape[2:], first.shape[1:], [*ALONE, *self.models])
-        self.live = Live(self.senses.figure, self.senses.moving)
+        rows = self._controls(voices)
         self.player = Audio(format="wav", autoplay=False, loop=False, layout=Layout(width="300px", height="40px"))
-        controls = [control for row in self.rows for control in row]
-        answer_while_cells_run(*controls, self.player)
-        for control in controls:
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-        boxes = [HBox(row, layout=ROW_OF_CONTROLS) for row in self.rows]
-        super().__init__([*boxes, self.live.image, self.player, self.live.words])
-        self.add_class("fusion-explorer")
-        self.live.refresh(self._update)
+        super().__init__(*self._figure(), rows, [self.player])
 
     def state(self) -> dict:
-        """The numbers shown: fusion, digit, heard, picture and clip (places), picture_noise, sound_noise, blindfold,
-        mute, probabilities, predicted, weights and inverse_variance (picture, sound; None where there are none), and
-        answers: name of each model -> (predicted, probability of the digit seen), None for one that senses nothing.
+        """What is shown: fusion, digit, heard, picture and clip (places), picture_noise, sound_noise, blindfold, mute,
+        image, wave and logmel (with their noise; None for a sense that is taken away), probabilities, predicted,
+        weights and inverse_variance (picture, sound; None where there are none), and answers: name of each model ->
+        (predicted, probability of the digit seen), None for one that senses nothing.
         """
         image, wave = self._sensed()
-        return self._state_of(image, None if wave is None else self.listen(wave))
-
-    def _state_of(self, image: Tensor | None, logmel: Tensor | None) -> dict:
+        logmel = None if wave is None else self.listen(wave)
         digit, heard = self.digit.value, self._heard()
         asked = zip([*ALONE, *self.models], [*self.alone, *self.models.values()], strict=True)
         outputs = {name: self._ask(name, model, image, logmel) for name, model in asked}
@@ -111,6 +101,9 @@ class FusionExplorer(VBox):
             "sound_noise": self.sound_noise.value,
             "blindfold": self.blindfold.value,
             "mute": self.mute.value,
+            "image": image,
+            "wave": wave,
+            "logmel": logmel,
             "probabilities": probabilities.tolist() if chosen else None,
             "predicted": int(probabilities.argmax()) if chosen else None,
             "weights": None if weights is None else weights[0].tolist(),
@@ -121,34 +114,48 @@ class FusionExplorer(VBox):
             },
         }
 
-    def _make_controls(self, voices: Sequence[str]) -> None:
-        def choose(options: Sequence, label: str, width: int) -> Dropdown:
-            return Dropdown(options=options, description=label, style=LABEL, layout=Layout(width=f"{width}px"))
-
-        def noise(label: str) -> FloatSlider:
-            wide = Layout(width="360px")
-            return FloatSlider(0.0, min=0.0, max=1.0, step=0.05, description=label, style=LABEL, layout=wide)
-
+    def _controls(self, voices: Sequence[str]) -> list[list[Widget]]:
         digits = list(self._pictures_of)
         most = min(len(places) for places in self._pictures_of.values())
-        self.fusion = choose(list(self.models), "fusion", 170)
-        self.digit = choose([(str(d), d) for d in digits], "digit", 110)
-        writing = {"style": LABEL, "layout": Layout(width="170px")}
-        self.writing = BoundedIntText(1, min=1, max=most, description=f"writing (1 to {most})", **writing)
+        self.fusion = control(Dropdown, "fusion", 170, options=list(self.models))
+        self.digit = control(Dropdown, "digit", 110, options=[(str(d), d) for d in digits])
+        self.writing = control(BoundedIntText, f"writing (1 to {most})", 170, value=1, min=1, max=most)
         fluent = [v for v in dict.fromkeys(voices) if all((v, d) in self._clip_of for d in digits)]
-        self.voice = choose(fluent, "voice", 150)
-        self.says = choose([(SAME, SAME), *((str(d), d) for d in digits)], "says", 170)
-        self.picture_noise, self.sound_noise = noise("picture noise"), noise("sound noise")
-        self.picture_kind = choose(list(self.errors[0]), "kind of picture noise", 260)
-        self.sound_kind = choose(list(self.errors[1]), "kind of sound noise", 260)
-        switch = {"indent": False, "style": LABEL, "layout": Layout(width="100px")}
-        self.blindfold = Checkbox(False, description="blindfold", **switch)
-        self.mute = Checkbox(False, description="mute", **switch)
-        self.rows = [
+        self.voice = control(Dropdown, "voice", 150, options=fluent)
+        self.says = control(Dropdown, "says", 170, options=[(SAME, SAME), *((str(d), d) for d in digits)])
+        level = {"value": 0.0, "min": 0.0, "max": 1.0, "step": 0.05}
+        self.picture_noise = control(FloatSlider, "picture noise", 360, **level)
+        self.sound_noise = control(FloatSlider, "sound noise", 360, **level)
+        self.picture_kind = control(Dropdown, "kind of picture noise", 260, options=list(self.errors[0]))
+        self.sound_kind = control(Dropdown, "kind of sound noise", 260, options=list(self.errors[1]))
+        self.blindfold = control(Checkbox, "blindfold", 100, value=False, indent=False)
+        self.mute = control(Checkbox, "mute", 100, value=False, indent=False)
+        return [
             [self.fusion, self.digit, self.writing, self.voice, self.says],
             [self.picture_noise, self.picture_kind, self.blindfold],
             [self.sound_noise, self.sound_kind, self.mute],
         ]
+
+    def _figure(self) -> tuple[Figure, list[Artist]]:
+        side, top = 150, 34
+        digits, models, below = [str(digit) for digit in range(DIGITS)], [*ALONE, *self.models], top + side + 30
+        figure = plots.blank(below + max(ClassBars.height(digits), 28 + STEP * len(models)) + 12)
+        for left, title in ((8, "what it sees"), (184, "what it hears, as a log-mel picture")):
+            plots.title_at(figure, left, 8, title)
+        plots.title_at(figure, RIGHT, 8, "weight of each sense")
+        logmel = self.listen(self.waves[:1])[0]
+        self.seen = plots.ink_in(plots.place(figure, 8, top, side, side), self.pictures[0])
+        self.logmel = plots.logmel_in(plots.place(figure, 184, top, 340, side), logmel, LOG_MEL)
+        grey = {"ha": "center", "va": "center", "color": plots.PALETTE["grey"]}
+        words = (8 + side // 2, "blindfold"), (184 + 170, "mute")
+        self.blanks = [plots.text_at(figure, left, top + side / 2, word, **grey) for left, word in words]
+        self.learned = Shares(figure, top)
+        self.best = Shares(figure, top + 76, "inverse variance, at this noise")
+        self.bars = ClassBars(figure, below, digits)
+        self.table = AnswerBars(figure, below, models, "all models: probability of the digit seen")
+        parts = (self.learned, self.best, self.bars, self.table)
+        sensed = [self.seen, self.logmel, *self.blanks, self.learned.line]
+        return figure, [*sensed, *(artist for part in parts for artist in part.moving)]
 
     def _picture(self) -> int:
         return self._pictures_of[self.digit.value][self.writing.value - 1]
@@ -192,40 +199,82 @@ class FusionExplorer(VBox):
             variances.append(torch.inf if missing.value else measured)
         return inverse_variance_weights(torch.tensor(variances)).tolist()
 
-    def _update(self) -> str:
-        image, wave = self._sensed()
-        try:
-            logmel = None if wave is None else self.listen(wave)
-            state = self._state_of(image, logmel)
-        except Exception:
-            self.senses.hide()  # no bars of an older answer beside the words of an error
-            self.live.draw()
-            raise
-        self.player.layout.display = "none" if wave is None else ""
-        if wave is not None:
-            self.player.value = plots.to_wav(wave[0], self.rate)
-        self.senses.show(state, image, logmel)
-        words = words_of(state, self.picture_kind.value, self.sound_kind.value)
-        return f"{words} Writing {self.writing.value}, voice {self.voice.value}."
+    def draw(self, state: dict) -> None:
+        """Show both senses, a blank with a word on it for one that is taken away, and all answers; fill the player."""
+        senses = state["image"], state["logmel"]
+        for artist, blank, sensed in zip((self.seen, self.logmel), self.blanks, senses, strict=True):
+            artist.set_visible(sensed is not None)
+            blank.set_visible(sensed is None)
+            if sensed is not None:
+                artist.set_data(sensed.reshape(sensed.shape[-2:]).numpy())
+        fusion, weights = state["fusion"], state["weights"]
+        own = f"{fusion}, {'for this pair' if fusion == 'attention' else 'for every pair'}"
+        self.learned.line.set_text(own if weights else f"{fusion}: no weights to read")
+        self.learned.show(weights)
+        self.best.show(state["inverse_variance"])
+        show_all(self.bars.moving, state["probabilities"] is not None)
+        if state["probabilities"] is not None:
+            seen, heard = state["digit"], state["heard"]
+            apart = {heard: ("..", "heard"), seen: ("//", "seen")}
+            self.bars.mark(state["probabilities"], {seen: ("//", "right")} if seen == heard else apart)
+        rows = [
+            (0.0, "senses nothing") if answer is None else (answer[1], f"{answer[1]:.2f}, says {answer[0]}")
+            for answer in state["answers"].values()
+        ]
+        self.table.point(rows, list(state["answers"]).index(fusion))
+        self.player.layout.display = "none" if state["wave"] is None else ""
+        if state["wave"] is not None:
+            self.player.value = plots.to_wav(state["wave"][0], self.rate)
+
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
+        digit, heard, predicted = state["digit"], state["heard"], state["predicted"]
+        hand = f"Writing {self.writing.value}, voice {self.voice.value}."
+        if predicted is None:
+            return f"Nothing is seen and nothing is heard. Take the blindfold off, or unmute. {hand}"
+        noise = f"{self.picture_kind.value} {state['picture_noise']:.2f}"
+        seen = "sees nothing" if state["blindfold"] else f"sees a {digit} ({noise})"
+        noise = f"{self.sound_kind.value} {state['sound_noise']:.2f}"
+        sound = "hears nothing" if state["mute"] else f"hears “{heard}” ({noise})"
+        weights = state["weights"]
+        weight = f"Weight on the sound {weights[1]:.2f}" if weights else "It has no weights to read"
+        return (
+            f"The model “{state['fusion']}” {seen} and {sound}. It says {predicted} "
+            f"({state['probabilities'][predicted]:.0%}). {weight}; inverse variance would give the sound "
+            f"{state['inverse_variance'][1]:.2f}. {hand}"
+        )
 
 
-ALONE = ("picture alone", "sound alone")
+class Shares:
+    """A bar from 0 to 1 that is divided between picture and sound, under a line that says whose weights they are."""
 
+    def __init__(self, figure: Figure, top: int, line: str = ""):
+        self.line = plots.text_at(figure, RIGHT, top + 2, line)
+        axes = plots.place(figure, RIGHT, top + 24, plots.WIDTH - RIGHT - 24, 34)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        self.parts = [
+            axes.barh([0.5], [0], height=1, color=plots.PALETTE["blue"], edgecolor="white")[0],
+            axes.barh([0.5], [0], height=1, color="white", hatch="//", edgecolor=plots.PALETTE["vermillion"])[0],
+        ]
+        colours = "white", plots.PALETTE["ink"]
+        under = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+        self.texts = [
+            axes.text(x, 0.5, "", ha=side, va="center", **plots.type_style(color=colour), **box)
+            for x, side, colour, box in zip((0.02, 0.98), ("left", "right"), colours, ({}, under), strict=True)
+        ]
+        self.moving = [*self.parts, *self.texts]
 
-def words_of(state: dict, picture_kind: str, sound_kind: str) -> str:
-    """What a `FusionExplorer` shows, in words."""
-    digit, heard = state["digit"], state["heard"]
-    if state["blindfold"] and state["mute"]:
-        return "Nothing is seen and nothing is heard. Take the blindfold off, or unmute."
-    seen = "sees nothing" if state["blindfold"] else f"sees a {digit} ({picture_kind} {state['picture_noise']:.2f})"
-    sound = "hears nothing" if state["mute"] else f"hears “{heard}” ({sound_kind} {state['sound_noise']:.2f})"
-    predicted = state["predicted"]
-    sure = f"{state['probabilities'][predicted]:.0%}"
-    best = f"inverse variance would give the sound {state['inverse_variance'][1]:.2f}"
-    weight = (
-        "It has no weights to read" if state["weights"] is None else f"Weight on the sound {state['weights'][1]:.2f}"
-    )
-    return f"The model “{state['fusion']}” {seen} and {sound}. It says {predicted} ({sure}). {weight}; {best}."
+    def show(self, weights: Sequence[float] | None) -> None:
+        """Divide the bar by the weights, or leave it empty."""
+        show_all([*self.parts, *self.texts], weights is not None)
+        if weights is None:
+            return
+        start = 0.0
+        for part, text, weight, name in zip(self.parts, self.texts, weights, ("picture", "sound"), strict=True):
+            part.set(x=start, width=weight)
+            text.set(text=f"{name} {weight:.2f}", visible=weight > 0.36)  # where there is room for it
+            start += weight
 
 
 def _check_data(models, pictures, digits, waves, spoken, voices, errors) -> None:

@@ -1,24 +1,24 @@
 """What every demo is made of: one figure that is redrawn in place, the Image that shows it, and a line that says it.
 
-A demo is a VBox with its controls as attributes and a `state()` of the numbers it shows. It owns a `Live`, and hands it
-a function that moves the artists and gives the words. Callbacks run on another thread than the cells, also while a
-cell runs, so all of this happens under a lock.
+`Live` is the figure and its line, `Demo` the box with controls around them. Callbacks run on another thread than the
+cells, also while a cell runs, so all of this happens under a lock.
 """
 
 import html
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from ipywidgets import HTML, Image, Layout, Widget
+from ipywidgets import HTML, Button, HBox, Image, IntProgress, Layout, VBox, Widget
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from mmlib.plots import PALETTE
 from mmlib.widgets.lettering import Canvas
+from mmlib.widgets.parts import ROW_OF_CONTROLS, show_all
 from mmlib.widgets.png import encode_png
 
-LABEL = {"description_width": "initial"}  # a label is as wide as its words
+ROUTE = "_reply_subshell_for"  # of ipykernel's comms, private: by it the kernel overrules the front end
 
 
 class Live:
@@ -30,12 +30,14 @@ class Live:
         figure: drawn by `plots.blank`; keeps its size for life.
         moving: the artists that change, in the order in which they are drawn. The words say what they show:
             an Image widget has no alt text.
+        resolution: pixels drawn for a pixel shown.
     """
 
-    def __init__(self, figure: Figure, moving: Sequence[Artist]):
+    def __init__(self, figure: Figure, moving: Iterable[Artist], resolution: int = 1):
         width, height = (int(side) for side in figure.bbox.size)
         fixed = Layout(width=f"{width}px", max_width="100%", height="auto", margin="4px 0")
         self.figure, self.moving = figure, list(moving)
+        figure.set_dpi(resolution * figure.dpi)
         Canvas(figure)
         self.image = Image(format="png", width=width, height=height, layout=fixed)
         self.words = HTML(layout=Layout(max_width=f"{width}px", min_height="44px"))
@@ -78,31 +80,125 @@ class Live:
 
     def _draw_ground(self, canvas):
         seen = [artist.get_visible() for artist in self.moving]
-        for artist in self.moving:
-            artist.set_visible(False)
+        show_all(self.moving, False)
         canvas.draw()
         for artist, visible in zip(self.moving, seen, strict=True):
             artist.set_visible(visible)
         return canvas.copy_from_bbox(self.figure.bbox)
 
 
+class Demo(VBox):
+    """Rows of controls, a picture that follows them, and a line of words that says what it shows.
+
+    A subclass makes its controls and its figure, hands them over, and says three things: `state`, the numbers that
+    the controls lead to; `draw`, which moves the artists; `words`. Each change of a control runs the three. Where one
+    of them fails, the error stands in the line, and nothing of an older answer beside it.
+
+    Args:
+        figure, moving: as `Live` takes them.
+        rows: of controls.
+        beside: tables and players, which `draw` fills.
+    """
+
+    css_class = ""  # what a page finds the demo by
+    resolution = 1  # pixels drawn for a pixel shown: a projector enlarges what it shows
+    made_with: tuple[tuple, dict]  # what it was called with, so that it can be made again elsewhere
+
+    def __new__(cls, *args, **kwargs):
+        """Keep what the demo is made with."""
+        demo = super().__new__(cls)
+        demo.made_with = args, kwargs
+        return demo
+
+    def __init__(
+        self,
+        figure: Figure,
+        moving: Iterable[Artist],
+        rows: Sequence[Sequence[Widget]],
+        beside: Sequence[Widget] = (),
+    ):
+        self.live, self.beside, self._drawing = Live(figure, moving, self.resolution), list(beside), False
+        answer_while_cells_run(*beside)
+        for row in rows:
+            self.listen_to(*row)
+        super().__init__([*(HBox(row, layout=ROW_OF_CONTROLS) for row in rows), *self.arrange()])
+        self.add_class(self.css_class)
+        self.refresh()
+        self.on_made(self)
+
+    def state(self) -> dict:
+        """The numbers that the controls lead to."""
+        return {}
+
+    def draw(self, state: dict) -> None:
+        """Move the artists, all of which are visible at first, and fill what stands beside them."""
+
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
+        return ""
+
+    def arrange(self) -> list[Widget]:
+        """What stands below the controls, from above to below."""
+        return [self.live.image, *self.beside, self.live.words]
+
+    def listen_to(self, *controls: Widget) -> None:
+        """Follow these controls from now on, also while a cell runs."""
+        answer_while_cells_run(*controls)
+        for control in controls:
+            if not isinstance(control, (Button, IntProgress)):  # which have nothing to be set
+                control.observe(self.changed, "value")
+
+    def changed(self, change: dict) -> None:
+        """Answer a control, unless it is `draw` itself that sets it."""
+        with self.live.lock:  # whoever draws on another thread has done with it
+            if not self._drawing:
+                self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the controls ask for."""
+        self.live.refresh(self._update)
+
+    def close(self) -> None:
+        """Close all that is inside too: the page forgets the demo, and memory the model."""
+        for widget in _inside(self):
+            widget.close()
+        super().close()
+
+    @staticmethod
+    def on_made(demo: "Demo") -> None:
+        """Called with every new demo; who collects demos puts another function here."""
+
+    def _update(self) -> str:
+        self._drawing = True
+        try:
+            state = self.state()
+            self._show(True)
+            self.draw(state)
+            return self.words(state)
+        except Exception:
+            self._show(False)
+            self.live.draw()
+            raise
+        finally:
+            self._drawing = False
+
+    def _show(self, visible: bool) -> None:
+        show_all(self.live.moving, visible)
+        for widget in self.beside:
+            widget.layout.visibility = None if visible else "hidden"
+
+
+def _inside(widget: Widget) -> list[Widget]:
+    return [each for child in getattr(widget, "children", ()) for each in (*_inside(child), child)]
+
+
 def answer_while_cells_run(*controls: Widget) -> None:
     """Let the callbacks of controls run on the thread that the front end asks for, which is free while a cell runs.
 
     ipykernel 7.4 hands the messages of a widget to the thread that last spoke to it. For one that was made in a cell
-    this is the main thread: a Stop button would answer when there is nothing left to stop.
+    this is the main thread: a Stop button would answer when there is nothing left to stop. Other releases do as the
+    front end asks.
     """
     for control in controls:
-        control.comm._reply_subshell_for = None  # the hook of ipykernel that overrules the front end
-
-
-def first_names(names: Sequence[str] | Sequence[Sequence[str]]) -> list[str]:
-    """The first name of each picture; a picture comes with one name or with several."""
-    return [name if isinstance(name, str) else name[0] for name in names]
-
-
-def list_words(words: Sequence[str], most: int = 8) -> str:
-    """Words for a sentence, each once and shortened; only the first few of a long list."""
-    unique = [f"“{word[:30]}…”" if len(word) > 30 else f"“{word}”" for word in dict.fromkeys(words)]
-    rest = f" and {len(unique) - most} more" if len(unique) > most else ""
-    return ", ".join(unique[:most]) + rest
+        if hasattr(control.comm, ROUTE):
+            setattr(control.comm, ROUTE, None)

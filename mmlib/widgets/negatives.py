@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from ipywidgets import Button, Dropdown, HBox, IntProgress, Layout, SelectionSlider, VBox
+from ipywidgets import Button, Dropdown, IntProgress, Layout, SelectionSlider
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from mmlib.check import refuse
 from mmlib.losses import NEGATIVES, active_triplets
 from mmlib.metrics import recall_at_k
 from mmlib.train import evaluate
-from mmlib.widgets.clips import ROW_OF_CONTROLS
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import Bar, Bars, bar_axes, control, show_all
 
 BINS = 60  # of the similarities from -1 to 1
 REDRAW_AFTER = 0.2  # seconds
 
 
-class NegativesExplorer(VBox):
+class NegativesExplorer(Demo):
     """Choose the negatives and the margin of the triplet loss, and see what a model trained so makes of held-out pairs.
 
     Shows how similar right pairs are and how similar wrong ones, the share of all triplets that still cost something
@@ -37,8 +37,11 @@ class NegativesExplorer(VBox):
         margins: to choose from, in rising order.
 
     Raises:
-        ValueError: numbers of features that differ, no margin, or a model in `models` for other negatives or margins.
+        ValueError: numbers of features that differ, pairs that are all right or a text without a right picture, no
+            margin, or a model in `models` for other negatives or margins.
     """
+
+    css_class = "negatives-explorer"
 
     def __init__(
         self,
@@ -50,28 +53,21 @@ class NegativesExplorer(VBox):
         same: Bool[Tensor, "_ _"],
         margins: Sequence[float],
     ):
-        _check(models, margins, len(image_features), len(text_features), *same.shape)
+        _check_pairs(len(image_features), len(text_features), same)
+        _check_models(models, margins)
         self.models, self.make, self.same = models, make, same.cpu()
         self.features = image_features, text_features
         self.before, self._embedded = before, {}
         first = next(iter(models), (NEGATIVES[0], margins[0]))
-        self.negatives = Dropdown(options=NEGATIVES, value=first[0], description="negatives", style=LABEL)
-        self.negatives.layout = Layout(width="220px")
+        self.negatives = control(Dropdown, "negatives", 220, options=NEGATIVES, value=first[0])
         steps = [(f"{margin:g}", margin) for margin in margins]
-        self.margin = SelectionSlider(options=steps, value=first[1], description="margin", style=LABEL)
-        self.margin.layout = Layout(width="300px")
+        self.margin = control(SelectionSlider, "margin", 300, options=steps, value=first[1])
         self.train = Button(description="train this one", layout=Layout(width="130px"))
-        self.progress = IntProgress(description="progress", style=LABEL, layout=Layout(width="220px"))
-        self.drawing = Drawing(plots.blank(Drawing.HEIGHT))
-        self.live = Live(self.drawing.figure, self.drawing.moving)
-        answer_while_cells_run(self.negatives, self.margin, self.train)
-        for control in (self.negatives, self.margin):
-            control.observe(lambda change: self.live.refresh(self._update), "value")
         self.train.on_click(lambda button: self._train())
-        controls = HBox([self.negatives, self.margin, self.train, self.progress], layout=Layout(**ROW_OF_CONTROLS))
-        super().__init__([controls, self.live.image, self.live.words])
-        self.add_class("negatives-explorer")
-        self.live.refresh(self._update)
+        self.progress = control(IntProgress, "progress", 220)
+        self.drawing = Drawing(plots.blank(Drawing.HEIGHT))
+        rows = [[self.negatives, self.margin, self.train, self.progress]]
+        super().__init__(self.drawing.figure, self.drawing.moving, rows)
 
     def state(self) -> dict:
         """What is shown: negatives, margin, before and after (None if there is no such model yet); each of the two with
@@ -107,9 +103,7 @@ class NegativesExplorer(VBox):
         key = self.negatives.value, self.margin.value
         if key in self.models:
             return
-        controls = self.negatives, self.margin, self.train
-        for control in controls:
-            control.disabled = True
+        self.negatives.disabled = self.margin.disabled = self.train.disabled = True
         self._next = 0.0
         try:
             self.models[key] = self.make(*key, self._on_step)
@@ -117,7 +111,7 @@ class NegativesExplorer(VBox):
             self.live.say(f"{type(error).__name__}: {error}", urgent=True)
             self.train.disabled = False
         else:
-            self.live.refresh(self._update)
+            self.refresh()
         finally:
             self.negatives.disabled = self.margin.disabled = False
 
@@ -132,11 +126,14 @@ class NegativesExplorer(VBox):
             f"of {record['steps']}, loss {record['loss']:.3f}, {left:.0f} s left."
         )
 
-    def _update(self) -> str:
-        state = self.state()
+    def draw(self, state: dict) -> None:
+        """Show both histograms, and whether there is something to train."""
         self.drawing.update(state)
         self.train.disabled = state["after"] is not None
         self.progress.value = self.progress.max if state["after"] else 0
+
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
         before, after = state["before"], state["after"]
         chosen = f"{state['negatives'].capitalize()} negatives, margin {state['margin']:g}. "
         if after is None:
@@ -176,25 +173,21 @@ class Drawing:
         right = axes.stairs(empty, edges, edgecolor=red, linewidth=1.8, hatch="///", label="right pairs")
         (span,) = axes.plot([], [], "|-", color=plots.PALETTE["ink"], markersize=9, linewidth=1.5)
         label = axes.text(0, 1.13, "margin", ha="right", va="center", **plots.type_style())
-        shares = plots.place(self.figure, 700, top + 36, 90, 62)
-        shares.set(xlim=(0, 1), ylim=(1.5, -0.5), xticks=[])
+        shares = bar_axes(self.figure, 700, top + 36, 90, 62)
+        bars = Bars(shares, ["", ""], behind=0.05, height=0.6, color=plots.PALETTE["grey"])
         shares.set_yticks([0, 1], ["active triplets", "recall at 1"], **plots.type_style())
         shares.tick_params(axis="y", length=0)
-        shares.spines["bottom"].set_visible(False)
-        bars = shares.barh([0, 1], [0, 0], height=0.6, color=plots.PALETTE["grey"])
-        values = [shares.text(0, n, "", va="center", **plots.type_style()) for n in (0, 1)]
-        part = {"axes": axes, "wrong": wrong, "right": right, "span": span, "label": label, "bars": bars}
         none = axes.text(0, 0.5, "not trained yet", ha="center", **plots.type_style())
-        self.moving += [wrong, right, span, label, *bars, *values, none]
-        return part | {"values": values, "none": none}
+        some = [wrong, right, span, label, *bars.moving]
+        self.moving += [*some, none]
+        part = {"axes": axes, "wrong": wrong, "right": right, "span": span, "label": label, "shares": bars}
+        return part | {"some": some, "none": none}
 
     def update(self, state: dict) -> None:
         """Draw both histograms, each as high as its peak; the margin hangs from the middle of the right pairs."""
         for key, part in self.parts.items():
             numbers = state[key]
-            artists = [part["wrong"], part["right"], part["span"], part["label"], *part["bars"], *part["values"]]
-            for artist in artists:
-                artist.set_visible(numbers is not None)
+            show_all(part["some"], numbers is not None)
             part["none"].set_visible(numbers is None)
             if numbers is None:
                 continue
@@ -204,21 +197,24 @@ class Drawing:
             end, start = numbers["middle_right"], numbers["middle_right"] - state["margin"]
             part["span"].set_data([start, end], [1.13, 1.13])
             part["label"].set_x(start - 0.02)
-            shares = zip(part["bars"], part["values"], (numbers["active"], numbers["recall"]), strict=True)
-            for bar, value, share in shares:
-                bar.set_width(share)
-                value.set_x(share + 0.05)
-            part["values"][0].set_text(_percent(numbers["active"]))
-            part["values"][1].set_text(f"{numbers['recall']:.2f}")
+            active, recall = numbers["active"], numbers["recall"]
+            part["shares"].show([Bar(active, _percent(active)), Bar(recall, f"{recall:.2f}")])
 
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}"
 
 
-def _check(models: dict, margins: Sequence[float], *counts: int) -> None:
+def _check_pairs(images: int, texts: int, same: Tensor) -> None:
+    counts = images, texts, *same.shape
     if len(set(counts)) != 1:
         refuse("NegativesExplorer", "features of n pairs, and same (n, n)", str(counts), "Row i of both is a pair.")
+    if same.all() or not same.any(dim=0).all():
+        got = "no wrong one" if same.all() else "a text without a right picture"
+        refuse("NegativesExplorer", "pairs of which some are right and some are wrong", got, "Take two pairs or more.")
+
+
+def _check_models(models: dict, margins: Sequence[float]) -> None:
     if not margins:
         refuse("NegativesExplorer", "a margin or more to choose from", "none")
     strange = [key for key in models if key[0] not in NEGATIVES or key[1] not in margins]

@@ -3,20 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from ipywidgets import Dropdown, HBox, IntSlider, Layout, VBox
+from ipywidgets import Dropdown, IntSlider
 from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from mmlib import plots
 from mmlib.check import refuse
-from mmlib.widgets.clips import ROW_OF_CONTROLS, Bars, ClipPicker, Strip, probabilities_of, show_all
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
+from mmlib.widgets.clips import ClipPicker, Strip, probabilities_of
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import ClassBars, control
 
 MIRROR, RANDOM = "first with last", "at random"
 
 
-class OrderExplorer(VBox):
+class OrderExplorer(Demo):
     """Play a clip forward or backward, swap more and more of its frames, and follow a motion and its time reversal.
 
     Frames change places in pairs. Swapped first with last, from the ends to the middle, all of them are the clip
@@ -32,6 +33,8 @@ class OrderExplorer(VBox):
     Raises:
         ValueError: clips or motions that do not fit, clips of one frame, a motion without its reversal.
     """
+
+    css_class = "order-explorer"
 
     def __init__(
         self,
@@ -51,21 +54,17 @@ class OrderExplorer(VBox):
         self.reversal_of = [list(names).index(reverse[name]) for name in names]
         frames = clips.shape[1]
         self.pairs_of = {MIRROR: mirrored_pairs(frames), RANDOM: random_pairs(frames)}
-        small = {"style": LABEL, "layout": Layout(width="190px")}
-        self.play = Dropdown(options=["forward", "backward"], description="play", **small)
-        self.swapped = IntSlider(
-            min=0, max=frames // 2 * 2, step=2, description="frames swapped", style=LABEL, layout=Layout(width="440px")
-        )
-        self.pairs = Dropdown(options=[MIRROR, RANDOM], description="swap", **small)
-        self._draw_empty(frames)
-        controls = self.motion, self.clip, self.play, self.swapped, self.pairs
-        answer_while_cells_run(*controls)
-        for control in controls:
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-        rows = [HBox(some, layout=ROW_OF_CONTROLS) for some in (controls[:3], controls[3:])]
-        super().__init__([*rows, self.live.image, self.live.words])
-        self.add_class("order-explorer")
-        self.live.refresh(self._update)
+        self.play = control(Dropdown, "play", 190, options=["forward", "backward"])
+        self.swapped = control(IntSlider, "frames swapped", 440, min=0, max=frames // 2 * 2, step=2)
+        self.pairs = control(Dropdown, "swap", 190, options=[MIRROR, RANDOM])
+        names, below = self.picker.names, 8 + Strip.height(frames) + 22
+        height = max(ClassBars.height(names), 260)
+        figure = plots.blank(below + height + 12)
+        self.strip = Strip(figure, 8, frames, "what the model sees, in this order; outlined: swapped")
+        self.bars = ClassBars(figure, below, names)
+        self.paths = Paths(figure, below, height - 62 - 44, frames // 2 * 2)
+        moving = [*self.strip.moving, *self.bars.moving, *self.paths.moving]
+        super().__init__(figure, moving, [[self.motion, self.clip, self.play], [self.swapped, self.pairs]])
 
     def state(self) -> dict:
         """The numbers shown: play, swapped, order (places of the frames), moved (places where another one stood),
@@ -91,32 +90,17 @@ class OrderExplorer(VBox):
             "reversal_at": probabilities[:, reversal].tolist(),
         }
 
-    def _draw_empty(self, frames: int) -> None:
-        names, below = self.picker.names, 8 + Strip.height(frames) + 22
-        height = max(Bars.height(names), 260)
-        figure = plots.blank(below + height + 12)
-        self.strip = Strip(figure, 8, frames, "what the model sees, in this order; outlined: swapped")
-        self.bars = Bars(figure, below, names)
-        self.paths = Paths(figure, below, height - 62 - 44, frames // 2 * 2)
-        self.live = Live(figure, [*self.strip.moving, *self.bars.moving, *self.paths.moving])
-
-    def _update(self) -> str:
-        try:
-            state = self.state()
-        except Exception:
-            show_all(self.live.moving, False)  # no bars of an older answer beside the words of an error
-            self.live.draw()
-            raise
-        show_all(self.live.moving, True)
+    def draw(self, state: dict) -> None:
+        """Show the frames in their order, the answer, and both probabilities against the number of swapped frames."""
         order, motion, reversal = state["order"], state["motion"], state["reversal"]
         video = self.picker.clips[state["clip"]]
         self.strip.show(video[order], [n + 1 for n in order], [place in state["moved"] for place in range(len(order))])
         marks = {reversal: ("..", "its reversal")} | {motion: ("//", "the motion")}
-        self.bars.show(state["probabilities"], marks)
+        self.bars.mark(state["probabilities"], marks)
         self.paths.show(state["swapped"], state["motion_at"], state["reversal_at"] if motion != reversal else None)
-        return self._words(state)
 
-    def _words(self, state: dict) -> str:
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
         names, probabilities = self.picker.names, state["probabilities"]
         motion, reversal, predicted = (names[state[key]] for key in ("motion", "reversal", "predicted"))
         own, other = (f"{probabilities[state[key]]:.0%}" for key in ("motion", "reversal"))
@@ -135,10 +119,9 @@ class Paths:
     """The probabilities of a motion and of its time reversal, as more and more frames are swapped."""
 
     def __init__(self, figure: Figure, top: int, height: int, most: int):
-        left, title = 560, "as frames are swapped"
+        left = 560
         self.axes = plots.place(figure, left, top + 62, plots.WIDTH - left - 24, height)
-        place = (left / plots.WIDTH, 1 - top / figure.bbox.height)
-        figure.text(*place, title, va="top", **plots.type_style(weight="bold"))
+        plots.title_at(figure, left, top, "as frames are swapped")
         self.axes.set(xlim=(-0.3, most + 0.3), ylim=(0, 1.05), yticks=[0, 0.5, 1])
         self.axes.set_xticks(range(0, most + 1, 2 * max(1, most // 10)))
         self.axes.set_xlabel("frames swapped", **plots.type_style())

@@ -4,25 +4,23 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from ipywidgets import HTML, Button, Dropdown, HBox, IntSlider, Layout, Text, VBox
+from ipywidgets import HTML, Button, IntSlider, Layout, Text, Widget
 from jaxtyping import Float, UInt8
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mmlib import plots
-from mmlib.check import refuse
 from mmlib.metrics import rank_of_best
 from mmlib.train import lock
-from mmlib.widgets.clips import ROW_OF_CONTROLS
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
-from mmlib.widgets.table import LANGUAGES, table_of
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import PictureRow, check_names, control, language_of, name_of
+from mmlib.widgets.table import table_of
 
 MOST = 10  # pictures shown
 PIECES = 6  # of a name that are told, the longest ones
 READ = 200  # characters of a query whose pieces are looked up, so that a pasted page does not stop the notebook
 
 
-class RetrievalExplorer(VBox):
+class RetrievalExplorer(Demo):
     """Type a name in one of the languages, with a wrong letter if you like, and see the nearest pictures.
 
     A table names them, in the language of which they share most with the query. Where the query is a name of some
@@ -36,8 +34,11 @@ class RetrievalExplorer(VBox):
         matched: query and name to the pieces of text that both have.
 
     Raises:
-        ValueError: no language, or the numbers of embeddings, pictures and names differ.
+        ValueError: no language, a picture without a name in one, or numbers of embeddings, pictures and names that
+            differ.
     """
+
+    css_class = "retrieval-explorer"
 
     def __init__(
         self,
@@ -52,25 +53,29 @@ class RetrievalExplorer(VBox):
         self.image_emb, self.pictures = image_emb.detach().cpu(), pictures.cpu()
         self._named = [{_plain(name) for each in names.values() for name in each[n]} for n in range(len(pictures))]
         self._examples = random.Random(0)
-        hint = "a name, in any of the languages"
-        self.query = Text(description="search", placeholder=hint, style=LABEL, layout=Layout(width="280px"))
         most = min(MOST, len(pictures))
-        wide = Layout(width="220px")
-        self.k = IntSlider(min(5, most), min=1, max=most, description="pictures", style=LABEL, layout=wide)
+        self.query = control(Text, "search", 280, placeholder="a name, in any of the languages")
+        self.k = control(IntSlider, "pictures", 220, value=min(5, most), min=1, max=most)
         self.language = language_of(names, "examples in")
         self.example = Button(description="an example", tooltip="Type the name of one of the pictures for me")
         self.example.layout = Layout(width="110px")
-        self.table = HTML(layout=Layout(max_width=f"{plots.WIDTH}px"))
-        self._draw_empty(most)
-        answer_while_cells_run(self.query, self.k, self.language, self.example)
-        for control in (self.query, self.k):
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-        self.language.observe(lambda change: self._give_example(), "value")
         self.example.on_click(lambda button: self._give_example())
-        controls = HBox([self.query, self.k, self.language, self.example], layout=Layout(**ROW_OF_CONTROLS))
-        super().__init__([controls, self.live.image, self.live.words, self.table])
-        self.add_class("retrieval-explorer")
-        self.live.refresh(self._update)
+        self.table = HTML(layout=Layout(max_width=f"{plots.WIDTH}px"))
+        figure = plots.blank(76 + 34)
+        self.answers = PictureRow(figure, self.pictures[0], 6, 76, most, MOST, 0.08)
+        rows = [[self.query, self.k, self.language, self.example]]
+        super().__init__(figure, self.answers.moving, rows, [self.table])
+
+    def arrange(self) -> list[Widget]:
+        """The table, which is long, comes last."""
+        return [self.live.image, self.live.words, self.table]
+
+    def changed(self, change: dict) -> None:
+        """Answer a control; another language is answered with an example in it."""
+        if change["owner"] is self.language:
+            self._give_example()
+        else:
+            super().changed(change)
 
     def state(self) -> dict:
         """What is shown: query, nearest (places of the pictures), similarity, matched (language, name and pieces of
@@ -104,44 +109,11 @@ class RetrievalExplorer(VBox):
         names = self.names[self.language.value]
         self.query.value = self._examples.choice(names[self._examples.randrange(len(names))])
 
-    def _draw_empty(self, count: int) -> None:
-        """Draw places for the answers, all of them still blank."""
-        cell, side = plots.WIDTH // MOST, 76
-        figure = plots.blank(side + 34)
-        self.shown, self.outlines, self.captions = [], [], []
-        for n in range(count):
-            axes = plots.place(figure, cell * n + (cell - side) // 2, 6, side, side)
-            self.shown.append(plots.picture_in(axes, self.pictures[0]))
-            box = {"transform": axes.transAxes, "fill": False, "clip_on": False}
-            axes.add_patch(Rectangle((0, 0), 1, 1, edgecolor=plots.FAINT, **box))
-            colour = plots.PALETTE["vermillion"]
-            self.outlines.append(axes.add_patch(Rectangle((-0.02, -0.02), 1.04, 1.04, ec=colour, lw=3, **box)))
-            middle = {"transform": axes.transAxes, "ha": "center", "va": "top"}
-            self.captions.append(axes.text(0.5, -0.08, "", **middle, **plots.type_style()))
-        self.live = Live(figure, [*self.shown, *self.outlines, *self.captions])
-
-    def _update(self) -> str:
-        try:
-            state = self.state()
-        except Exception:
-            self._fill([], [], [])  # no picture of an older answer beside the words of an error
-            self.table.value = ""
-            self.live.draw()
-            raise
-        self._fill(state["nearest"], state["similarity"], state["right"])
+    def draw(self, state: dict) -> None:
+        """Show the nearest pictures, those outlined that have the name, and the table."""
+        found = enumerate(zip(state["nearest"], state["similarity"], strict=True), start=1)
+        self.answers.show([(self.pictures[at], f"{n}:  {sim:.2f}", at in state["right"]) for n, (at, sim) in found])
         self.table.value = self._rows(state) if state["nearest"] else ""
-        count = len(state["nearest"])
-        told = {0: "", 1: " One picture is shown."}.get(count, f" {count} pictures are shown.")
-        return self._words(state) + told
-
-    def _fill(self, nearest: list[int], similarity: list[float], right: list[int]) -> None:
-        for artist in self.live.moving:
-            artist.set_visible(False)
-        parts = zip(nearest, similarity, self.shown, self.outlines, self.captions, strict=False)
-        for n, (place, sim, image, outline, caption) in enumerate(parts, start=1):
-            image.set(data=self.pictures[place].permute(1, 2, 0).numpy(), visible=True)
-            outline.set_visible(place in right)
-            caption.set(text=f"{n}:  {sim:.2f}", visible=True)
 
     def _rows(self, state: dict) -> str:
         first, rows = next(iter(self.names)), []
@@ -154,44 +126,25 @@ class RetrievalExplorer(VBox):
             rows.append([str(n), sim, told, " · ".join(pieces[:PIECES] + more) or "nothing"])
         return table_of(["", "similarity", "name of the picture", "what your query shares with its names"], rows)
 
-    def _words(self, state: dict) -> str:
-        if not state["nearest"]:
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
+        count = len(state["nearest"])
+        if not count:
             languages = ", ".join(map(name_of, self.names))
             return f"Type a name, or press “an example”, to search {len(self.pictures)} pictures in {languages}."
         first = self.names[next(iter(self.names))][state["nearest"][0]][0]
-        words = f"Nearest: {first} ({state['similarity'][0]:.2f}). "
+        told = "One picture is shown." if count == 1 else f"{count} pictures are shown."
+        return f"Nearest: {first} ({state['similarity'][0]:.2f}). {self._place(state)} {told}"
+
+    def _place(self, state: dict) -> str:
         if not self.matched(state["query"][:READ], state["query"][:READ]):
-            return words + "Your query has no letter that the features can read, so this order says nothing."
+            return "Your query has no letter that the features can read, so this order says nothing."
         if state["rank"] is None:
-            return words + "No picture has exactly this name."
+            return "No picture has exactly this name."
         count = len(state["right"])
-        have = (
-            "One picture has exactly this name; it" if count == 1 else f"{count} pictures have exactly this name; one"
-        )
-        return f"{words}{have} comes at place {state['rank']:g} of {len(self.pictures)}."
-
-
-def check_names(where: str, image_emb: Tensor, pictures: Tensor, names: Mapping[str, Sequence]) -> None:
-    """Refuse pictures that do not have an embedding, and names in each language.
-
-    Raises:
-        ValueError: no picture, no language, or numbers that differ.
-    """
-    counts = [len(image_emb), len(pictures), *map(len, names.values())]
-    if len(set(counts)) != 1 or counts[0] == 0 or not names:
-        fix = "names[language][i] are the names of picture i."
-        refuse(where, "pictures, each with its embedding and its names in a language or more", str(counts), fix)
-
-
-def language_of(names: Mapping[str, Sequence], label: str) -> Dropdown:
-    """A control that chooses one of the languages."""
-    options = [(name_of(language), language) for language in names]
-    return Dropdown(options=options, description=label, style=LABEL, layout=Layout(width="190px"))
-
-
-def name_of(language: str) -> str:
-    """The language in English, or its code."""
-    return LANGUAGES.get(language, language)
+        have = "One picture has exactly this name; it"
+        have = have if count == 1 else f"{count} pictures have exactly this name; one"
+        return f"{have} comes at place {state['rank']:g} of {len(self.pictures)}."
 
 
 def _says_something(piece: str) -> bool:

@@ -6,23 +6,6 @@ from collections.abc import Sequence
 from mmlib.plots import PALETTE
 
 CELL = "padding:3px 18px 3px 0;text-align:left;vertical-align:top;line-height:1.4"
-# Unicode's name of each language, in English; another one is shown by its code.
-LANGUAGES = {
-    "ar": "Arabic",
-    "de": "German",
-    "en": "English",
-    "es": "Spanish",
-    "fa": "Persian",
-    "fr": "French",
-    "id": "Indonesian",
-    "it": "Italian",
-    "ja": "Japanese",
-    "ko": "Korean",
-    "pt": "Portuguese",
-    "ru": "Russian",
-    "tr": "Turkish",
-    "zh": "Chinese",
-}
 
 
 def table_of(heads: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:

@@ -5,22 +5,23 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from ipywidgets import Button, Dropdown, FloatLogSlider, HBox, Layout, VBox
+from ipywidgets import Button, Dropdown, FloatLogSlider, Layout
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mmlib import plots
-from mmlib.check import check_positive, refuse
+from mmlib.check import refuse
 from mmlib.metrics import entropy
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run, first_names
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import Bar, Bars, bar_axes, check_counts, control, first_names
 
 COLDEST, HOTTEST = 0.005, 1.0
 CELL = 28  # pixels
 
 
-class TemperatureExplorer(VBox):
+class TemperatureExplorer(Demo):
     """Move the temperature of a softmax over the similarities of held-out pairs.
 
     Shows softmax(sim / temperature) of each row, the probabilities of one picture, their entropy, the number of
@@ -36,8 +37,10 @@ class TemperatureExplorer(VBox):
         learned: the temperature that the model ended with; marked, with a button that goes there.
 
     Raises:
-        ValueError: the numbers of embeddings, pictures and names differ, or `learned` is not positive.
+        ValueError: the numbers of embeddings, pictures and names differ, or `learned` is not from 0.005 to 1.
     """
+
+    css_class = "temperature-explorer"
 
     def __init__(
         self,
@@ -47,35 +50,22 @@ class TemperatureExplorer(VBox):
         names: Sequence[str] | Sequence[Sequence[str]],
         learned: float,
     ):
-        counts = [len(image_emb), len(text_emb), len(pictures), len(names)]
-        if len(set(counts)) != 1 or not 2 <= counts[0] <= 12:
-            refuse("TemperatureExplorer", "2 to 12 pictures, each with its name and embeddings", str(counts))
-        check_positive("TemperatureExplorer", "learned", learned, "It is exp(-log_scale) of the model.")
+        check_counts("TemperatureExplorer", image_emb, text_emb, pictures, names, least=2, most=12)
+        if not COLDEST <= learned <= HOTTEST:
+            fix = "It is exp(-log_scale) of the model, 1 over its scale."
+            refuse("TemperatureExplorer", f"learned from {COLDEST} to {HOTTEST:g}", f"{learned:g}", fix)
         self.sim = (image_emb.detach() @ text_emb.detach().T).double().cpu()
-        self.names = first_names(names)
-        self.learned = learned
-        self.temperature = FloatLogSlider(
-            value=learned,
-            min=math.log10(COLDEST),
-            max=math.log10(HOTTEST),
-            step=_step_that_meets(learned),
-            description="temperature",
-            readout_format=".3g",
-            style=LABEL,
-            layout=Layout(width="370px"),
+        self.names, self.learned = first_names(names), learned
+        span = {"min": math.log10(COLDEST), "max": math.log10(HOTTEST), "step": _step_that_meets(learned)}
+        self.temperature = control(FloatLogSlider, "temperature", 370, value=learned, readout_format=".3g", **span)
+        self.picture = control(
+            Dropdown, "picture", 340, options=[(f"{n + 1}  {name}", n) for n, name in enumerate(self.names)]
         )
-        choices = [(f"{n + 1}  {name}", n) for n, name in enumerate(self.names)]
-        self.picture = Dropdown(options=choices, description="picture", style=LABEL, layout=Layout(width="340px"))
         self.to_learned = Button(description=f"learned: {learned:.3f}", layout=Layout(width="130px"))
-        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures, self.names, learned)
-        self.live = Live(self.drawing.figure, self.drawing.moving)
-        answer_while_cells_run(self.temperature, self.picture, self.to_learned)
-        for control in (self.temperature, self.picture):
-            control.observe(lambda change: self.live.refresh(self._update), "value")
         self.to_learned.on_click(lambda button: setattr(self.temperature, "value", learned))
-        super().__init__([HBox([self.temperature, self.to_learned, self.picture]), self.live.image, self.live.words])
-        self.add_class("temperature-explorer")
-        self.live.refresh(self._update)
+        self.drawing = Drawing(plots.blank(Drawing.height(len(names))), pictures, self.names, learned)
+        rows = [[self.temperature, self.to_learned, self.picture]]
+        super().__init__(self.drawing.figure, self.drawing.moving, rows)
 
     def state(self) -> dict:
         """The numbers shown: temperature, picture, probabilities, entropy, candidates, hardest, hardest_weight."""
@@ -96,9 +86,12 @@ class TemperatureExplorer(VBox):
             "hardest_weight": others.softmax(0)[hardest].item(),
         }
 
-    def _update(self) -> str:
-        state = self.state()
+    def draw(self, state: dict) -> None:
+        """Move every artist to where this temperature and this picture put it."""
         self.drawing.update(self.sim, state["temperature"], state["picture"])
+
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
         name, hardest = (self.names[state[key]] for key in ("picture", "hardest"))
         return (
             f"Temperature {state['temperature']:#.3g}. “{name}” gets its own name with probability "
@@ -131,17 +124,12 @@ class Drawing:
         self.outline = heat.add_patch(Rectangle((-0.5, -0.5), count, 1, fill=False, linewidth=2.5, clip_on=False))
         self.outline.set_edgecolor(plots.PALETTE["vermillion"])
 
-        bars = plots.place(figure, 690, top, 112, side)
-        bars.set_title("the outlined row", loc="left", pad=24, x=-2.3, **plots.type_style(weight="bold"))
-        self.bars = bars.barh(
-            range(count), np.zeros(count), height=0.62, color=plots.PALETTE["blue"], edgecolor="white", linewidth=0
-        )
-        self.values = [bars.text(0, n, "", va="center", **plots.type_style()) for n in range(count)]
+        axes = bar_axes(figure, 690, top, 112, side)
+        axes.set_title("the outlined row", loc="left", pad=24, x=-2.3, **plots.type_style(weight="bold"))
+        self.row = Bars(axes, [""] * count, height=0.62)
         labels = [plots.fit(f"{n + 1}  {name}", 256) for n, name in enumerate(names)]
-        bars.set_yticks(range(count), labels, **plots.type_style())
-        bars.set(xlim=(0, 1), ylim=(count - 0.5, -0.5), xticks=[])
-        bars.tick_params(axis="y", length=0)
-        bars.spines["bottom"].set_visible(False)
+        axes.set_yticks(range(count), labels, **plots.type_style())
+        axes.tick_params(axis="y", length=0)
 
         curve = plots.place(figure, 76, top + side + 44, 724, 84)
         curve.set_title(
@@ -165,7 +153,7 @@ class Drawing:
         )
         (self.curve,) = curve.plot([], [], color=plots.PALETTE["blue"], linewidth=2)
         (self.dot,) = curve.plot([], [], "o", color=plots.PALETTE["vermillion"], markersize=9, clip_on=False)
-        self.moving = [self.heat, self.outline, *self.bars, *self.values, self.curve, self.dot]
+        self.moving = [self.heat, self.outline, *self.row.moving, self.curve, self.dot]
 
     @staticmethod
     def height(count: int) -> int:
@@ -177,9 +165,8 @@ class Drawing:
         rows = (sim / temperature).softmax(dim=1)
         self.heat.set_data(rows.numpy())
         self.outline.set_y(picture - 0.5)
-        for n, (bar, value, probability) in enumerate(zip(self.bars, self.values, rows[picture].tolist(), strict=True)):
-            bar.set(width=probability, hatch="//" if n == picture else "")
-            value.set(x=probability + 0.03, text=f"{probability:.2f}")
+        shares = enumerate(rows[picture].tolist())
+        self.row.show([Bar(share, f"{share:.2f}", hatch="//" if n == picture else "") for n, share in shares])
         temperatures = torch.tensor(np.geomspace(COLDEST, HOTTEST, 80))
         self.curve.set_data(
             temperatures.numpy(), entropy((sim[picture] / temperatures[:, None]).softmax(dim=1)).exp().numpy()
@@ -193,5 +180,5 @@ def _step_that_meets(learned: float) -> float:
     The slider shows the nearest step, and would otherwise show a number that is not quite the learned one.
     """
     whole = math.log10(HOTTEST / COLDEST)
-    part = math.log10(min(max(learned, COLDEST), HOTTEST) / COLDEST)
+    part = math.log10(learned / COLDEST)
     return part / round(part / whole * 60) if part > whole / 60 else whole / 60

@@ -29,6 +29,8 @@ class TrainingPanel(VBox):
         ValueError: `steps` or the landmark is not positive.
     """
 
+    css_class = "training-panel"
+
     def __init__(self, steps: int, landmark: tuple[float | int, str], metric: str = "validation R@1"):
         check_positive("TrainingPanel", "steps", float(steps))
         check_positive("TrainingPanel", "landmark", float(landmark[0]))
@@ -40,7 +42,7 @@ class TrainingPanel(VBox):
         self.stop_button.on_click(lambda button: self._stop())
         self._draw_empty(*landmark)
         super().__init__([self.stop_button, self.live.image, self.live.words])
-        self.add_class("training-panel")
+        self.add_class(self.css_class)
         self._start_anew()
         self._show()
 
@@ -49,6 +51,8 @@ class TrainingPanel(VBox):
         with self.live.lock:
             if self.losses and record["step"] <= self.losses[-1][0]:
                 self._start_anew()
+            if not self.losses and record["step"] > 1:  # a run that was taken up again: its earlier steps tell no pace
+                self._begun = record["step"], record["seconds"]
             self.losses.append((record["step"], record["loss"]))
             self.steps, self.seconds = record["steps"], record["seconds"]
             if self.metric in record["metrics"]:
@@ -57,9 +61,13 @@ class TrainingPanel(VBox):
                 self._show()
 
     def state(self) -> dict:
-        """The numbers shown: step, steps, loss, metric, seconds, steps_per_second, seconds_left, status."""
+        """The numbers shown: step, steps, loss, metric, seconds, steps_per_second, seconds_left, status.
+
+        The pace is that of the steps since this run began or was taken up again.
+        """
         step, loss = self.losses[-1] if self.losses else (0, None)
-        pace = step / self.seconds if self.seconds else None
+        steps, seconds = step - self._begun[0], self.seconds - self._begun[1]
+        pace = steps / seconds if steps and seconds else None
         return {
             "step": step,
             "steps": self.steps,
@@ -96,6 +104,7 @@ class TrainingPanel(VBox):
 
     def _start_anew(self) -> None:
         self.losses, self.metrics, self.seconds = [], [], 0.0
+        self._begun = 0, 0.0  # the step and the second from which the pace is counted
         self._next, self._error = 0.0, ""
         self.stop_button.disabled = False
 
@@ -160,5 +169,7 @@ class TrainingPanel(VBox):
             return f"Finished in {state['seconds']:.0f} s.{numbers}"
         if state["status"] == "stopped":
             return f"Stopped at {share} after {state['seconds']:.0f} s.{numbers}"
-        pace = f"{state['steps_per_second']:.1f} steps a second, {state['seconds_left']:.0f} s left."
-        return f"Training: {share}. {pace}{numbers}"
+        pace = ""
+        if state["steps_per_second"] is not None:
+            pace = f", about {state['seconds_left']:.0f} s left, {state['steps_per_second']:.1f} steps a second"
+        return f"Training: {share}{pace}.{numbers}"

@@ -1,71 +1,50 @@
 """Beam search as it goes: the beams after each word, which of them grew on, and which died out."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
-from ipywidgets import FloatSlider, HBox, IntSlider, Layout, VBox, Widget
-from jaxtyping import UInt8
+from ipywidgets import IntSlider, Widget
+from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
-from torch import Tensor, nn
+from matplotlib.figure import Figure
 
 from mmlib import plots
 from mmlib.decode import Beams, beam_search, greedy
 from mmlib.train import held
-from mmlib.widgets.captions import END, WIDEST, CaptionPicker, Look, width_slider
-from mmlib.widgets.clips import ROW_OF_CONTROLS, show_all
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run
+from mmlib.widgets.captions import END, WIDEST, CaptionDemo, Look
+from mmlib.widgets.parts import control, counted
 
 COLUMNS, ROW, SIDE = 5, 46, 96  # steps that are shown; pixels from one beam to the next, and side of the picture
 WAITS = "…"  # a beam that has ended, and is kept
 LOOKS = {"dead": ("grey", (0, (3, 3)), 1.2), "alive": ("ink", "-", 1.2), "best": ("vermillion", "-", 2.5)}
 
 
-class TreeExplorer(VBox):
+class TreeExplorer(CaptionDemo):
     """Watch beam search grow a caption, word by word: which beams go on, which die out, where the best one came from.
 
-    Args:
-        model, tokenizer, pictures, references: see `CaptionPicker`.
-
-    Raises:
-        ValueError: pictures without references, or the other way round.
+    Args and errors: see `CaptionDemo`.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        pictures: UInt8[Tensor, "n 3 h w"],
-        references: Sequence[Sequence[str]],
-    ):
-        self.picker = CaptionPicker("TreeExplorer", model, tokenizer, pictures, references)
-        self.picture, self.width = self.picker.picture, width_slider()
-        self.alpha = FloatSlider(
-            1.0, min=0.0, max=2.0, step=0.1, description="length penalty", style=LABEL, layout=Layout(width="270px")
-        )
-        most = tokenizer.positions - 1
-        layout = Layout(width="270px")
-        self.step = IntSlider(most, min=1, max=most, description="words so far", style=LABEL, layout=layout)
-        self._draw_empty()
-        controls = self.picture, self.step, self.width, self.alpha
-        self._listen_to(*controls)
-        rows = [HBox(some, layout=ROW_OF_CONTROLS) for some in (controls[:2], controls[2:])]
-        super().__init__([*rows, self.live.image, self.live.words])
-        self.add_class("tree-explorer")
-        self.live.refresh(self._update)
+    css_class = "tree-explorer"
+
+    def build(self) -> tuple[Figure, list[Artist], list[list[Widget]]]:
+        """Make the other control and the figure."""
+        most = self.tokenizer.positions - 1
+        self.step = control(IntSlider, "words so far", 270, value=most, min=1, max=most)
+        return *self._figure(), [[self.picture, self.step], [self.width, self.alpha]]
 
     def state(self) -> dict:
         """The numbers shown: picture, width, step, steps (of the whole search), nodes (of each step so far: word,
         parent, score, fate), beams (text and score of each at this step), caption, greedy, references.
         """
-        model, tokenizer = self.picker.model, self.picker.tokenizer
-        with held(model, training=False), torch.inference_mode():
-            image = self.picker.image
-            found = beam_search(model, image, tokenizer, width=self.width.value, alpha=self.alpha.value)
-            likeliest = greedy(model, image, tokenizer).texts[0]
+        with held(self.model, training=False), torch.inference_mode():
+            asked = self.model, self.image, self.tokenizer
+            found = beam_search(*asked, width=self.width.value, alpha=self.alpha.value)
+            likeliest = greedy(*asked).texts[0]
         step = min(self.step.value, len(found.tree))
-        nodes = [self._nodes(beams) for beams in found.tree[:step]]
+        nodes: list[list[dict]] = []
+        for beams in found.tree[:step]:
+            nodes.append(self._nodes(beams, nodes[-1] if nodes else []))
         _tell_fates(nodes)
         return {
             "picture": self.picture.value,
@@ -76,15 +55,15 @@ class TreeExplorer(VBox):
             "beams": [(_text_of(nodes, n), node["score"]) for n, node in enumerate(nodes[-1])],
             "caption": found.captions.texts[0],
             "greedy": likeliest,
-            "references": self.picker.right,
+            "references": self.right,
         }
 
-    def _nodes(self, beams: Beams) -> list[dict]:
+    def _nodes(self, beams: Beams, before: list[dict]) -> list[dict]:
         rows = zip(*(part[0].tolist() for part in (beams.word, beams.parent, beams.score)), strict=True)
-        waits = self.picker.tokenizer.pad_id
+        ended = [node["word"] in (END, WAITS) for node in before] or [False]
         return [
             {
-                "word": WAITS if word == waits else self.picker.label(word),
+                "word": WAITS if ended[parent] else self.label(word),
                 "parent": parent,
                 "score": score,
                 "fate": "dead",
@@ -93,26 +72,19 @@ class TreeExplorer(VBox):
             if math.isfinite(score)
         ]
 
-    def _listen_to(self, *controls: Widget) -> None:
-        answer_while_cells_run(*controls)
-        for control in controls:
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-
     def _end_steps_at(self, most: int, value: int) -> None:
         """Put a slider with this end in place of the one before, whose End key would go to its old end all the same."""
         old = self.step
         self.step = IntSlider(value, min=1, max=most, description=old.description, style=old.style, layout=old.layout)
-        self._listen_to(self.step)
+        self.listen_to(self.step)
         self.children[0].children = self.picture, self.step
         old.close()
 
-    def _draw_empty(self) -> None:
+    def _figure(self) -> tuple[Figure, list[Artist]]:
         top, height = 34, ROW * WIDEST
         figure = plots.blank(top + height + 10)
         self.look = Look(figure, 8, top + (height - SIDE) // 2, SIDE)
-        self.title = figure.text(
-            8 / plots.WIDTH, 1 - 8 / figure.bbox.height, "", va="top", **plots.type_style(weight="bold")
-        )
+        self.title = plots.title_at(figure, 8, 8)
         axes = plots.place(figure, 8 + SIDE, top, plots.WIDTH - 8 - SIDE, height)
         axes.set_axis_off()
         axes.set(xlim=(0, plots.WIDTH - 8 - SIDE), ylim=(height, 0))
@@ -127,25 +99,18 @@ class TreeExplorer(VBox):
             for column in range(COLUMNS)
         ]
         boxes = [text for column in self.boxes for text in column]
-        self.live = Live(figure, [*self.look.moving, self.title, *self.lines.values(), *boxes])
+        return figure, [*self.look.moving, self.title, *self.lines.values(), *boxes]
 
-    def _update(self) -> str:
-        try:
-            state = self.state()
-        except Exception:
-            show_all(self.live.moving, False)  # no tree of an older answer beside the words of an error
-            self.live.draw()
-            raise
-        show_all(self.live.moving, True)
+    def draw(self, state: dict) -> None:
+        """Grow the tree as far as the slider says, and let another slider in where the search ends elsewhere."""
         if state["steps"] != self.step.max:
             self._end_steps_at(state["steps"], state["step"])
-        self.look.show(self.picker.pictures[state["picture"]], None)
+        self.look.show(self.pictures[state["picture"]], None)
         columns = min(state["steps"], COLUMNS)
         hidden = max(0, state["step"] - columns)
         after = f", from word {hidden + 1} on" if hidden else ""
-        self.title.set_text(f"{state['width']} beams after {_count(state['step'], 'word')}{after}")
+        self.title.set_text(f"{state['width']} beams after {counted(state['step'], 'word')}{after}")
         self._draw_nodes(state["nodes"][hidden:], hidden == 0, (plots.WIDTH - 16 - SIDE) / columns)
-        return self._words(state)
 
     def _draw_nodes(self, nodes: list[list[dict]], from_start: bool, step: float) -> None:
         segments = {fate: [] for fate in LOOKS}
@@ -165,16 +130,17 @@ class TreeExplorer(VBox):
         for fate, lines in self.lines.items():
             lines.set_segments(segments[fate])
 
-    def _words(self, state: dict) -> str:
+    def words(self, state: dict) -> str:
+        """What the picture shows."""
         text, score = state["beams"][0]
         earlier = [node["fate"] for nodes in state["nodes"][:-1] for node in nodes]
-        dead = f" Of {_count(len(earlier), 'earlier beam')}, {earlier.count('dead')} died out." if earlier else ""
+        dead = f" Of {counted(len(earlier), 'earlier beam')}, {earlier.count('dead')} died out." if earlier else ""
         greedy_too = "says the same" if state["greedy"] == state["caption"] else f"says “{state['greedy']}”"
         right = "right" if state["caption"] in state["references"] else f"not “{state['references'][0]}”"
         return (
-            f"After {_count(state['step'], 'word')} the best of {_count(len(state['beams']), 'beam')} is “{text}”, "
+            f"After {counted(state['step'], 'word')} the best of {counted(len(state['beams']), 'beam')} is “{text}”, "
             f"score {score:.2f}.{dead} With length penalty {self.alpha.value:.1f} the search ends after "
-            f"{_count(state['steps'], 'word')} with “{state['caption']}”, {right}. Greedy decoding, which is beam "
+            f"{counted(state['steps'], 'word')} with “{state['caption']}”, {right}. Greedy decoding, which is beam "
             f"width 1, {greedy_too}."
         )
 
@@ -198,7 +164,3 @@ def _text_of(nodes: list[list[dict]], n: int) -> str:
         words.append(step[n]["word"])
         n = step[n]["parent"]
     return " ".join(word for word in reversed(words) if word not in (WAITS, END))
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -6,21 +6,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from ipywidgets import HBox, IntSlider, Layout, Text, VBox
+from ipywidgets import IntSlider, Text
 from jaxtyping import Float, UInt8
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmlib import plots
 from mmlib.check import check_positive, refuse
 from mmlib.train import lock
-from mmlib.widgets.live import LABEL, Live, answer_while_cells_run, first_names, list_words
+from mmlib.widgets.live import Demo
+from mmlib.widgets.parts import Bar, Bars, check_counts, control, first_names, list_words, put
 
 BARS = 8  # classes shown, the most probable ones
 MOST = 50  # classes read, so that a text pasted by mistake does not stop the notebook
 
 
-class ZeroShotExplorer(VBox):
+class ZeroShotExplorer(Demo):
     """Pick a picture, type the names of classes, and see their probabilities with one template and with all of them.
 
     Args:
@@ -38,6 +41,8 @@ class ZeroShotExplorer(VBox):
             not positive.
     """
 
+    css_class = "zero-shot-explorer"
+
     def __init__(
         self,
         encode_text: Callable[[list[str]], Tensor],
@@ -49,31 +54,16 @@ class ZeroShotExplorer(VBox):
         scale: float,
         class_names: Sequence[str],
     ):
-        counts = [len(image_emb), len(pictures), len(names)]
-        if len(set(counts)) != 1 or counts[0] == 0:
-            refuse("ZeroShotExplorer", "pictures, each with its name and embedding", str(counts))
+        check_counts("ZeroShotExplorer", image_emb, pictures, names)
         if not templates or not all("{}" in template for template in templates):
             refuse("ZeroShotExplorer", "templates with {} in the place of the class", str(list(templates)))
         check_positive("ZeroShotExplorer", "scale", scale, "It is exp(log_scale) of the model.")
         self.encode_text, self.tokenizer, self.templates, self.scale = encode_text, tokenizer, list(templates), scale
         self.image_emb, self.pictures, self.names = image_emb.detach().cpu(), pictures.cpu(), first_names(names)
         self._classifiers = {}
-        self.picture = IntSlider(
-            min=0, max=len(names) - 1, description="picture", style=LABEL, layout=Layout(width="340px")
-        )
-        self.classes = Text(
-            value=", ".join(class_names),
-            description="classes, with commas",
-            style=LABEL,
-            layout=Layout(width="500px"),
-        )
-        self._draw_empty()
-        answer_while_cells_run(self.picture, self.classes)
-        for control in (self.picture, self.classes):
-            control.observe(lambda change: self.live.refresh(self._update), "value")
-        super().__init__([HBox([self.picture, self.classes]), self.live.image, self.live.words])
-        self.add_class("zero-shot-explorer")
-        self.live.refresh(self._update)
+        self.picture = control(IntSlider, "picture", 340, min=0, max=len(names) - 1)
+        self.classes = control(Text, "classes, with commas", 500, value=", ".join(class_names))
+        super().__init__(*self._figure(), [[self.picture, self.classes]])
 
     def state(self) -> dict:
         """The numbers shown: picture, classes, one_template, ensemble (probabilities), repeated, unknown, left_out."""
@@ -100,60 +90,35 @@ class ZeroShotExplorer(VBox):
             self._classifiers = {classes: (text_emb[:, 0], normalize(text_emb.mean(dim=1), dim=-1))}
         return self._classifiers[classes]
 
-    def _draw_empty(self) -> None:
+    def _figure(self) -> tuple[Figure, list[Artist]]:
         side, top, height = 190, 58, 40 * BARS
         figure = plots.blank(top + height + 34)
         axes = plots.place(figure, 20, top, side, side)
-        self.shown = plots.picture_in(axes, self.pictures[0])
-        self.caption = axes.text(0.5, -0.04, "", transform=axes.transAxes, ha="center", va="top", **plots.type_style())
-        bars = plots.place(figure, 400, top, 370, height)
-        bars.set(xlim=(0, 1), ylim=(BARS - 0.5, -0.5), yticks=[])
-        looks = {
-            "ensemble": (plots.PALETTE["blue"], "", -0.22, f"mean of {len(self.templates)} templates"),
-            "one_template": (plots.PALETTE["vermillion"], "////", 0.22, "the first template alone"),
+        self.shown, self.caption = plots.picture_in(axes, self.pictures[0]), plots.caption_in(axes, 0.04)
+        axes, style = plots.place(figure, 400, top, 370, height), {"height": 0.4, "behind": 0.01}
+        count = f"mean of {len(self.templates)} templates"
+        red = {"color": plots.PALETTE["vermillion"], "hatch": "////", "label": "the first template alone"}
+        self.bars = {
+            "ensemble": Bars(axes, BARS, gap=0.02, shift=-0.22, label=plots.fit(count, 300), **style),
+            "one_template": Bars(axes, [""] * BARS, shift=0.22, **red, **style),
         }
-        self.bars, self.values = {}, {}
-        for kind, (colour, hatch, shift, label) in looks.items():
-            style = {"height": 0.4, "color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
-            self.bars[kind] = bars.barh(np.arange(BARS) + shift, np.zeros(BARS), label=plots.fit(label, 300), **style)
-            self.values[kind] = [bars.text(0, n + shift, "", va="center", **plots.type_style()) for n in range(BARS)]
-        bars.legend(
+        axes.legend(
             loc="lower left", bbox_to_anchor=(-0.04, 1), frameon=False, labelspacing=0.2, prop={"size": plots.FONT}
         )
-        axis = bars.get_yaxis_transform()
-        right = {"transform": axis, "ha": "right", "va": "center"}
-        self.labels = [bars.text(-0.02, n, "", **right, **plots.type_style()) for n in range(BARS)]
-        moving = [self.shown, self.caption, *self.labels]
-        for kind in looks:
-            moving += [*self.bars[kind], *self.values[kind]]
-        self.live = Live(figure, moving)
+        return figure, [self.shown, self.caption, *(artist for bars in self.bars.values() for artist in bars.moving)]
 
-    def _update(self) -> str:
-        try:
-            state = self.state()
-        except Exception:
-            self._fill([], {kind: [] for kind in self.bars})  # no bars of an older answer beside the words of an error
-            self.live.draw()
-            raise
-        picture = state["picture"]
-        self.shown.set_data(self.pictures[picture].permute(1, 2, 0).numpy())
-        self.caption.set_text(plots.fit(self.names[picture], 180, lines=4))
+    def draw(self, state: dict) -> None:
+        """Show the picture, and the classes that are most probable."""
+        put(self.pictures[state["picture"]], self.shown)
+        self.caption.set_text(plots.fit(self.names[state["picture"]], 180, lines=4))
         order = np.argsort(state["ensemble"])[::-1][:BARS]
-        self._fill(
-            [state["classes"][n] for n in order],
-            {kind: [state[kind][n] for n in order] for kind in self.bars},
-        )
-        return " ".join([self._answer(state), *self._remarks(state)])
+        for (kind, bars), hatch in zip(self.bars.items(), ("", "////"), strict=True):
+            rows = [(state[kind][n], plots.fit(state["classes"][n], 190)) for n in order]
+            bars.show([Bar(share, f"{share:.2f}", name, hatch) for share, name in rows])
 
-    def _fill(self, classes: list[str], probabilities: dict[str, list[float]]) -> None:
-        blank = BARS - len(classes)
-        for label, name in zip(self.labels, [*classes, *[""] * blank], strict=True):
-            label.set_text(plots.fit(name, 190))
-        for kind, bars in self.bars.items():
-            for n, bar in enumerate(bars):
-                probability = probabilities[kind][n] if n < len(classes) else 0
-                bar.set_width(probability)
-                self.values[kind][n].set(x=probability + 0.01, text=f"{probability:.2f}" if n < len(classes) else "")
+    def words(self, state: dict) -> str:
+        """What the picture shows, and what is to be said of the classes typed."""
+        return " ".join([self._answer(state), *self._remarks(state)])
 
     def _answer(self, state: dict) -> str:
         if not state["classes"]:

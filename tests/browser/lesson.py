@@ -1,6 +1,5 @@
 """What every notebook goes through in JupyterLab: run, restarted, walked through, trained again, and reopened."""
 
-import inspect
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +22,7 @@ def demos_of(notebook: Path) -> set[str]:
     """The CSS classes of the demos that a notebook makes."""
     cells = nbformat.read(notebook, as_version=4).cells
     made = re.findall(r"\bwidgets\.([A-Z]\w+)\(", "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
-    sources = [inspect.getsource(getattr(widgets, name)) for name in set(made)]
-    return {re.search(r'add_class\("(.+)"\)', source).group(1) for source in sources}
+    return {getattr(widgets, name).css_class for name in made}
 
 
 def choose(demo: Demo, label: str, option: str) -> None:
