@@ -43,8 +43,8 @@ class FusionExplorer(VBox):
         rate: samples a second, for the player.
 
     Raises:
-        ValueError: no model, not one digit a picture and one digit and voice a clip, a digit that nobody writes, no
-            voice that says all digits, errors that are not positive.
+        ValueError: no model, not one digit a picture and one digit and voice a clip, a digit that is
+            written and never said, errors that are not positive.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class FusionExplorer(VBox):
         self.spoil = spoil_picture, spoil_sound
         self.errors = picture_errors, sound_errors
         self._pictures_of = {d: (digits == d).nonzero()[:, 0].tolist() for d in digits.unique().tolist()}
-        self._clip_of = {
-            (v, d): n for n, (v, d) in reversed(list(enumerate(zip(voices, spoken.tolist(), strict=True))))
-        }
+        said = list(zip(voices, spoken.tolist(), strict=True))
+        self._clip_of = {key: n for n, (v, d) in reversed(list(enumerate(said))) for key in ((v, d), d)}
+        self._voices = list(voices)
         self._make_controls(voices)
         first = self.listen(self.waves[:1])
         self.senses = Senses(self.pictures.shape[2:], first.shape[1:], [*ALONE, *self.models])
@@ -135,8 +135,7 @@ class FusionExplorer(VBox):
         self.digit = choose([(str(d), d) for d in digits], "digit", 110)
         writing = {"style": LABEL, "layout": Layout(width="170px")}
         self.writing = BoundedIntText(1, min=1, max=most, description=f"writing (1 to {most})", **writing)
-        fluent = [v for v in dict.fromkeys(voices) if all((v, d) in self._clip_of for d in digits)]
-        self.voice = choose(fluent, "voice", 150)
+        self.voice = choose(list(dict.fromkeys(voices)), "voice", 150)
         self.says = choose([(SAME, SAME), *((str(d), d) for d in digits)], "says", 170)
         self.picture_noise, self.sound_noise = noise("picture noise"), noise("sound noise")
         self.picture_kind = choose(list(self.errors[0]), "kind of picture noise", 260)
@@ -157,7 +156,8 @@ class FusionExplorer(VBox):
         return self.digit.value if self.says.value == SAME else self.says.value
 
     def _clip(self) -> int:
-        return self._clip_of[self.voice.value, self._heard()]
+        """By another voice if this one never says the digit."""
+        return self._clip_of.get((self.voice.value, self._heard()), self._clip_of[self._heard()])
 
     def _sensed(self) -> tuple[Tensor | None, Tensor | None]:
         """The picture and the wave with their noise: the same noise each time, only more or less of it."""
@@ -206,7 +206,9 @@ class FusionExplorer(VBox):
             self.player.value = plots.to_wav(wave[0], self.rate)
         self.senses.show(state, image, logmel)
         words = words_of(state, self.picture_kind.value, self.sound_kind.value)
-        return f"{words} Writing {self.writing.value}, voice {self.voice.value}."
+        chosen, voice = self.voice.value, self._voices[self._clip()]
+        why = "" if voice == chosen else f", since {chosen} never says {self._heard()}"
+        return f"{words} Writing {self.writing.value}, voice {voice}{why}."
 
 
 ALONE = ("picture alone", "sound alone")
@@ -235,9 +237,10 @@ def _check_data(models, pictures, digits, waves, spoken, voices, errors) -> None
     if len(digits) != len(pictures) or not len(spoken) == len(voices) == len(waves):
         got = f"{len(digits)} digits for {len(pictures)} pictures, {len(spoken)} digits and {len(voices)} voices"
         refuse(where, "a digit a picture, a digit and a voice a clip", f"{got} for {len(waves)} clips")
-    shown, said = set(digits.tolist()), set(zip(voices, spoken.tolist(), strict=True))
-    if not any(all((voice, digit) in said for digit in shown) for voice in voices):
-        refuse(where, "a voice that says each digit that is written", "none", "Record all of them, or show fewer.")
+    unsaid = sorted(set(digits.tolist()) - set(spoken.tolist()))
+    if unsaid:
+        fix = "Record it, or show fewer."
+        refuse(where, "a clip of each digit that is written", f"none of {', '.join(map(str, unsaid))}", fix)
     for table in errors:
         for kind, values in table.items():
             if len(values) < 2 or min(values) <= 0:
