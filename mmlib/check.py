@@ -363,3 +363,30 @@ def check_positive(where: str, name: str, value: float, fix: str = "") -> None:
     """
     if not 0 < value < float("inf"):
         refuse(where, f"{name} above 0", f"{value:.4g}", fix)
+
+
+def check_floats(where: str, x: Tensor, name: str, fix: str) -> None:
+    """Refuse whole numbers: to add noise to them changes nothing, or the wrong thing.
+
+    Raises:
+        ValueError: x does not hold floats.
+    """
+    if not x.is_floating_point():
+        refuse(where, f"{name} of floats", str(x.dtype), fix)
+
+
+def check_level(where: str, level: float | Tensor, batch: Tensor) -> Tensor:
+    """The level of noise for each of a batch, from one for all or one for each.
+
+    >>> check_level("noise_sound", 0.5, torch.zeros(2, 8000))
+    tensor([0.5000, 0.5000])
+
+    Raises:
+        ValueError: another number of levels, one outside [0, 1], NaN.
+    """
+    level = torch.as_tensor(level, dtype=batch.dtype, device=batch.device)
+    if level.shape not in ((), batch.shape[:1]):
+        refuse(where, f"one level, or one for each of {len(batch)}", f"levels {tuple(level.shape)}")
+    if not ((level >= 0) & (level <= 1)).all():
+        refuse(where, "a level from 0 to 1", f"{level.min():.3g} to {level.max():.3g}")
+    return level.expand(len(batch))

@@ -1,5 +1,7 @@
 """Handwritten digits: whole forms are set aside, and each kind of noise does what its name says."""
 
+import inspect
+
 import pytest
 import torch
 from einops import reduce
@@ -81,3 +83,5 @@ def test_bad_input_is_refused():
         noise_pictures(image, 0.5, "fog")
     with pytest.raises(ValueError, match=r"values in \[0, 1\].*Use x / 255"):
         noise_pictures(255 * image, 0.5)
+    with pytest.raises(ValueError, match="pictures of floats, got torch.int64"):
+        inspect.unwrap(noise_pictures)(image.round().long(), 0.5)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import signal
 
 from mmlib.data import sound
@@ -62,19 +63,54 @@ def test_a_word_is_trimmed_levelled_and_put_into_the_middle():
         assert abs(word.square().mean().sqrt() - sound.LOUDNESS) < 1e-3
 
 
-def test_a_word_longer_than_a_second_loses_its_end():
-    wave = torch.cat([tone(300, 6000), tone(1000, 6000)])[None]
-    torch.testing.assert_close(
-        to_clips(wave, RATE)[0, :6000] / sound.LOUDNESS, 2**0.5 * wave[0, :6000], atol=0.02, rtol=0
-    )
+def room(kind, samples=24000):
+    """What a microphone adds, for a word with a peak of 0.5."""
+    wave, time = torch.zeros(samples), torch.arange(samples) / RATE
+    if "noise" in kind:
+        wave += 0.5 * 10 ** (-40 / 20) * torch.randn(samples)
+    if "constant" in kind:
+        wave += 0.02
+    if "hum" in kind:
+        wave += sum(0.01 / n * torch.sin(2 * math.pi * 50 * n * time) for n in (1, 2, 3))
+    if "click" in kind:
+        wave[3000:3008] += 0.9
+    return wave
+
+
+@pytest.mark.parametrize("at", [0, 9000, 20800])
+@pytest.mark.parametrize("kind", ["noise", "constant", "hum", "click", "noise, constant, hum, click"])
+def test_a_word_is_found_in_a_room(kind, at):
+    word = 0.5 * tone(700, 3200) * torch.hann_window(3200).sqrt()
+    clip = to_clips((room(kind) + F.pad(word, (at, 24000 - 3200 - at)))[None], RATE)[0]
+    clean = to_clips(F.pad(word, (8000, 8000))[None], RATE)[0]
+    assert likeness(clip, clean) > 0.97
+
+
+def likeness(clip, other, most=200):
+    """The best cosine over small shifts: the edges of a word may drown."""
+    return max(F.cosine_similarity(clip.roll(n), other, dim=0) for n in range(-most, most + 1))
+
+
+def test_a_sound_that_fills_its_file_has_no_room_around_it():
+    word = tone(700, 3200) * torch.linspace(0.3, 1, 3200)
+    assert likeness(to_clips(word[None], RATE)[0], F.pad(word, (2400, 2400)), most=20) > 0.98
+
+
+def test_words_with_a_pause_are_one_and_the_louder_of_two_is_taken():
+    pause, two = torch.zeros(2, 16000)
+    pause[2000:3000], pause[4200:4800] = tone(700, 1000), tone(300, 600)
+    two[2000:4000], two[9000:11000] = tone(700, 2000), 2 * tone(300, 2000)
+    lengths = (to_clips(torch.stack([pause, two]), RATE).abs() > 1e-3).sum(dim=1)
+    assert (lengths - torch.tensor([1600, 2000])).abs().max() < 100
 
 
 @pytest.mark.parametrize(
     "wave, expected",
     [
-        (torch.zeros(1, 8000), "sounds that can be heard, got a largest value of 0"),
+        (torch.zeros(1, 8000), "sounds that can be heard, got a loudness of 0"),
         (torch.full((1, 8000), torch.nan), "sounds that can be heard"),
         (torch.ones(1, 100), "a sound of 32 ms or more, got 100 samples at 8,000 a second"),
+        (tone(300, 12000)[None], "a word of a second or less, got 1.50 s"),
     ],
 )
 def test_what_is_no_word_is_refused(wave, expected):
@@ -85,8 +121,23 @@ def test_what_is_no_word_is_refused(wave, expected):
 def test_a_word_that_begins_at_once_is_not_heard_at_its_end():
     wave = torch.zeros(1, 22050)
     wave[0, :4410] = torch.cos(torch.arange(4410) / 20)
-    loud = to_clips(wave, 22050)[0].nonzero()[[0, -1], 0]
+    loud = (to_clips(wave, 22050)[0].abs() > 0.02).nonzero()[[0, -1], 0]
     assert abs(loud.diff() - 1600) < 20
+
+
+@pytest.mark.parametrize("function, arguments", [
+    (resample, (16000,)), (to_clips, (RATE,)), (log_mel, ()), (noise_sound, (0.5,)), (replay, (torch.ones(1),)),
+])  # fmt: skip
+def test_whole_numbers_are_refused_and_not_left_as_they_are(function, arguments):
+    """A level of 0.5 as a whole number is 0."""
+    with pytest.raises(ValueError, match=r"expected a sound of floats, got torch.int16. 16 bits\? Use wave / 2\*\*15"):
+        inspect.unwrap(function)((1000 * tone(300)[None]).short(), *arguments)  # without the check of shapes
+
+
+@pytest.mark.parametrize("speed", [torch.ones(1), torch.ones(6, 1), torch.zeros(6), torch.full((6,), torch.nan)])
+def test_one_speed_a_clip(speed):
+    with pytest.raises(ValueError, match="replay: expected a speed above 0 for each of 6 clips"):
+        inspect.unwrap(replay)(clips(), speed)
 
 
 def test_faster_is_higher_and_shorter():
@@ -200,3 +251,8 @@ def test_bad_noise_is_refused():
         noise_sound(clips(), -0.5)
     with pytest.raises(ValueError, match="a kind of white, babble, reverberation, got 'rain'"):
         noise_sound(clips(), 0.5, "rain")
+    with pytest.raises(ValueError, match=r"one level, or one for each of 6, got levels \(2,\)"):
+        inspect.unwrap(noise_sound)(clips(), torch.zeros(2))
+    for others in (clips()[:0], clips()[:, :1]):
+        with pytest.raises(ValueError, match=r"expected voices \(6, 8000\), one or more, got"):
+            inspect.unwrap(noise_sound)(clips(), 0.5, "babble", others)

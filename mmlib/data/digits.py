@@ -14,7 +14,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mmlib.check import check_unit_range, refuse
+from mmlib.check import check_floats, check_level, check_unit_range, refuse
 
 FORMS = (0, 130, 256, 386, 516, 646, 776, 906, 1029, 1157, 1287, 1415, 1545, 1667)  # where each begins
 PIXEL_NOISE, BLUR, OCCLUSION = 1.0, 0.3, 0.9  # at level 1: standard deviation; share of the side, twice
@@ -68,15 +68,14 @@ def noise_pictures(
         kind: `noise` on each pixel; `blur`, as with the wrong glasses; `occlusion` by a grey square.
 
     Raises:
-        ValueError: a level outside [0, 1], an unknown kind, values outside [0, 1].
+        ValueError: a level outside [0, 1], an unknown kind, whole numbers, values outside [0, 1].
 
     >>> noise_pictures(torch.ones(1, 1, 8, 8), level=0.0).min().item()
     1.0
     """
+    check_floats("noise_pictures", image, "pictures", "Use image.float() / 255.")
     check_unit_range("noise_pictures", image, "image")
-    level = torch.as_tensor(level, dtype=image.dtype, device=image.device).expand(len(image))
-    if not ((level >= 0) & (level <= 1)).all():
-        refuse("noise_pictures", "a level from 0 to 1", f"{level.min():.3g} to {level.max():.3g}")
+    level = check_level("noise_pictures", level, image)
     if kind == "noise":
         return (image + PIXEL_NOISE * rearrange(level, "b -> b 1 1 1") * torch.randn_like(image)).clamp(0, 1)
     if kind == "blur":

@@ -5,9 +5,9 @@ an accent is a way to speak, a voice is who speaks.
 """
 
 import hashlib
+import inspect
 import re
-import struct
-import warnings
+import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -16,16 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from einops import reduce
 from jaxtyping import Float, Int, UInt8
-from scipy.io import wavfile
 from torch import Tensor
 
 from mmlib.check import check_positive, refuse
+from mmlib.data import sound
 from mmlib.data.cache import cached_array
 from mmlib.data.espeak import RATE as ESPEAK_RATE
 from mmlib.data.espeak import speak
-from mmlib.data.sound import RATE, to_clips
+from mmlib.data.sound import RATE, read_wav, to_clips
 
 ACCENTS = (
     "en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029",
@@ -49,10 +48,11 @@ class Speech(NamedTuple):
     digit: Int[Tensor, " n"]  # 0 to 9
     speaker: Int[Tensor, " n"]  # places in `speakers`
     speakers: tuple[str, ...]
+    synthetic: bool = False  # the speakers are voices of eSpeak NG, and some are relatives
 
     def take(self, index: Int[Tensor, " m"]) -> "Speech":
         """The clips at these places, in this order."""
-        return Speech(self.wave[index], self.digit[index], self.speaker[index], self.speakers)
+        return self._replace(wave=self.wave[index], digit=self.digit[index], speaker=self.speaker[index])
 
 
 class SpeakerSplit(NamedTuple):
@@ -83,11 +83,12 @@ def make_speech(clips: int = 6700, seed: int = 0) -> Speech:
     rate = torch.randint(120, 221, (clips,), generator=random)
     pitch = torch.randint(25, 76, (clips,), generator=random)
     plan = torch.stack([speaker, accent, rate, pitch, digit], dim=1)
-    stamp = f"{VOICES} {ACCENTS} {version('espeakng-loader')}".encode() + plan.numpy().tobytes()
+    stamp = f"{VOICES} {ACCENTS} {version('espeakng-loader')} {inspect.getsource(sound)}".encode()
+    stamp += plan.numpy().tobytes()
     name = f"spoken-{hashlib.sha256(stamp).hexdigest()[:16]}.bin"
     bytes_of_clips = cached_array(name, (clips, 2 * RATE), lambda: _synthesise(plan.tolist()))
     wave = torch.from_numpy(bytes_of_clips.view(np.int16)).float().div_(_FULL)
-    return Speech(wave, digit, speaker, VOICES)
+    return Speech(wave, digit, speaker, VOICES, synthetic=True)
 
 
 def _synthesise(plan: list[list[int]]) -> UInt8[np.ndarray, "n bytes"]:
@@ -121,65 +122,62 @@ def load_recordings(folder: str | Path) -> Speech:
     """Read recordings of your own: files `{digit}_{speaker}_{n}.wav`, such as `7_ada_0.wav`.
 
     This is the layout of the Free Spoken Digit Dataset. Any number of samples a second will do, 8 to 32 bits, mono or
-    stereo; stereo is averaged. Each recording becomes a clip of one second, as `to_clips` says.
+    stereo; stereo is averaged. Each recording becomes a clip of one second, as `to_clips` says. Files that begin with
+    a dot, and files that neither end in `.wav` nor are named like a recording, are none.
 
     Raises:
-        ValueError: no such file; a file that cannot be read, is empty, silent or shorter than 32 ms, or has more than
-            a tenth of its samples at the limit.
+        ValueError: no such file; a file that is refused by `read_wav` or by `to_clips`, with its name.
     """
-    names = [(path, _NAME.fullmatch(path.name)) for path in sorted(Path(folder).glob("*.wav"))]
-    if not names:
+    paths = [path for path in sorted(Path(folder).glob("*")) if _is_recording(path)]
+    if not paths:
         refuse("load_recordings", "files {digit}_{speaker}_{n}.wav", f"no wav file in {folder}")
-    wrong = [path.name for path, match in names if match is None]
-    if wrong:
-        fix = "Write the digit first: 7_ada_0.wav."
-        refuse("load_recordings", "files {digit}_{speaker}_{n}.wav", f"{wrong[0]} in {folder}", fix)
-    wave = torch.cat([_read_clip(path) for path, _ in names])
-    digit = torch.tensor([int(match["digit"]) for _, match in names])
-    speakers = tuple(sorted({match["speaker"] for _, match in names}))
-    speaker = torch.tensor([speakers.index(match["speaker"]) for _, match in names])
-    return Speech(wave, digit, speaker, speakers)
+    names = [_NAME.fullmatch(unicodedata.normalize("NFC", path.stem)) for path in paths]
+    if None in names:
+        wrong, fix = paths[names.index(None)], "Write the digit first: 7_ada_0.wav."
+        refuse("load_recordings", "files {digit}_{speaker}_{n}.wav", f"{wrong.name} in {folder}", fix)
+    speakers = tuple(sorted({name["speaker"] for name in names}))
+    speaker = torch.tensor([speakers.index(name["speaker"]) for name in names])
+    wave = torch.cat([_read_clip(path) for path in paths])
+    return Speech(wave, torch.tensor([int(name["digit"]) for name in names]), speaker, speakers)
 
 
-_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_\d+\.wav")
+_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_\d+")
+
+
+def _is_recording(path: Path) -> bool:
+    return path.name[0] != "." and (path.suffix.lower() == ".wav" or _NAME.fullmatch(path.stem) is not None)
 
 
 def _read_clip(path: Path) -> Float[Tensor, "1 samples"]:
+    wave, rate = read_wav(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", wavfile.WavFileWarning)  # a file that was cut short is one that was damaged
-            rate, samples = wavfile.read(path)
-    except (ValueError, OSError, EOFError, struct.error, wavfile.WavFileWarning) as error:
-        fix = "Save it again, as PCM: ffmpeg -i old.wav new.wav."
-        refuse("load_recordings", "a wav file that can be read", f"{path}: {error}", fix)
-    if not len(samples):
-        refuse("load_recordings", "a sound", f"an empty file {path}", "Remove it, or record it again.")
-    wave = torch.from_numpy(samples.astype(np.float32)) / _FULL_SCALE.get(samples.dtype.name, 1)
-    wave = wave - 1 if samples.dtype == np.uint8 else wave
-    clipped = (wave.abs() > 0.99).float().mean().item()
-    if clipped > 0.1:
-        fix = "Record it again, further from the microphone."
-        refuse("load_recordings", "samples below the limit", f"{clipped:.0%} at the limit in {path}", fix)
-    try:
-        return to_clips(reduce(wave.reshape(len(wave), -1), "n channels -> 1 n", "mean"), rate)
+        return to_clips(wave[None], rate)
     except ValueError as error:
         raise ValueError(f"{error} The file is {path}.") from None
 
 
-_FULL_SCALE = {"uint8": 2**7, "int16": 2**15, "int32": 2**31}  # 24 bits are read as the upper ones of 32
-
-
 def split_speakers(speech: Speech) -> SpeakerSplit:
-    """Set one family of speakers in five aside for the test and one in seven for validation, by a hash of its name.
+    """Set one speaker in five aside for the test and one in seven for validation, by a hash of the name.
+
+    Synthetic voices are set aside by families; recorded speakers are no relatives, whatever they are called.
 
     Raises:
-        ValueError: speakers of fewer than three families, so that a part is left without one.
+        ValueError: speakers of fewer than three families, so that a part is left without one; a part in which a digit
+            is never said.
     """
-    families = [_FAMILY_OF.get(name, name) for name in speech.speakers]
+    families = [_FAMILY_OF[name] if speech.synthetic else name for name in speech.speakers]
     order = sorted(set(families), key=lambda family: hashlib.sha256(family.encode()).digest())
     if len(order) < 3:
         refuse("split_speakers", "three speakers or more", ", ".join(order), "One for each part: record more people.")
     test, validation = max(1, len(order) // 5), max(1, len(order) // 7)
     part_of = {family: 2 if i < test else 1 if i < test + validation else 0 for i, family in enumerate(order)}
-    part = torch.tensor([part_of[family] for family in families])[speech.speaker]
-    return SpeakerSplit(*((part == i).nonzero()[:, 0] for i in range(3)))
+    part = [part_of[family] for family in families]
+    part_of_clip = torch.tensor(part)[speech.speaker]
+    split = SpeakerSplit(*((part_of_clip == i).nonzero()[:, 0] for i in range(3)))
+    for i, places in enumerate(split):
+        missing = set(range(10)) - set(speech.digit[places].tolist())
+        if missing:
+            who = ", ".join(name for name, its_part in zip(speech.speakers, part, strict=True) if its_part == i)
+            got = f"no {', '.join(map(str, sorted(missing)))} in the {split._fields[i]} part"
+            refuse("split_speakers", "all ten digits in each part", got, f"Record it, by one of these: {who}.")
+    return split

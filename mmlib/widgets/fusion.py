@@ -43,8 +43,8 @@ class FusionExplorer(Demo):
         rate: samples a second, for the player.
 
     Raises:
-        ValueError: no model, not one digit a picture and one digit and voice a clip, a digit that nobody writes, no
-            voice that says all digits, errors that are not positive.
+        ValueError: no model, not one digit a picture and one digit and voice a clip, a digit that is
+            written and never said, errors that are not positive.
     """
 
     css_class = "fusion-explorer"
@@ -71,9 +71,9 @@ class FusionExplorer(Demo):
         self.spoil = spoil_picture, spoil_sound
         self.errors = picture_errors, sound_errors
         self._pictures_of = {d: (digits == d).nonzero()[:, 0].tolist() for d in digits.unique().tolist()}
-        self._clip_of = {
-            (v, d): n for n, (v, d) in reversed(list(enumerate(zip(voices, spoken.tolist(), strict=True))))
-        }
+        said = list(zip(voices, spoken.tolist(), strict=True))
+        self._clip_of = {key: n for n, (v, d) in reversed(list(enumerate(said))) for key in ((v, d), d)}
+        self._voices = list(voices)
         rows = self._controls(voices)
         self.player = Audio(format="wav", autoplay=False, loop=False, layout=Layout(width="300px", height="40px"))
         super().__init__(*self._figure(), rows, [self.player])
@@ -121,8 +121,7 @@ class FusionExplorer(Demo):
         self.fusion = control(Dropdown, "fusion", 170, options=list(self.models))
         self.digit = control(Dropdown, "digit", 110, options=[(str(d), d) for d in digits])
         self.writing = control(BoundedIntText, f"writing (1 to {most})", 170, value=1, min=1, max=most)
-        fluent = [v for v in dict.fromkeys(voices) if all((v, d) in self._clip_of for d in digits)]
-        self.voice = control(Dropdown, "voice", 150, options=fluent)
+        self.voice = control(Dropdown, "voice", 150, options=list(dict.fromkeys(voices)))
         self.says = control(Dropdown, "says", 170, options=[(SAME, SAME), *((str(d), d) for d in digits)])
         level = {"value": 0.0, "min": 0.0, "max": 1.0, "step": 0.05}
         self.picture_noise = control(FloatSlider, "picture noise", 360, **level)
@@ -165,7 +164,8 @@ class FusionExplorer(Demo):
         return self.digit.value if self.says.value == SAME else self.says.value
 
     def _clip(self) -> int:
-        return self._clip_of[self.voice.value, self._heard()]
+        """By another voice if this one never says the digit."""
+        return self._clip_of.get((self.voice.value, self._heard()), self._clip_of[self._heard()])
 
     def _sensed(self) -> tuple[Tensor | None, Tensor | None]:
         """The picture and the wave with their noise: the same noise each time, only more or less of it."""
@@ -231,7 +231,9 @@ class FusionExplorer(Demo):
     def words(self, state: dict) -> str:
         """What the picture shows."""
         digit, heard, predicted = state["digit"], state["heard"], state["predicted"]
-        hand = f"Writing {self.writing.value}, voice {self.voice.value}."
+        chosen, voice = self.voice.value, self._voices[state["clip"]]
+        why = "" if voice == chosen else f", since {chosen} never says {heard}"
+        hand = f"Writing {self.writing.value}, voice {voice}{why}."
         if predicted is None:
             return f"Nothing is seen and nothing is heard. Take the blindfold off, or unmute. {hand}"
         noise = f"{self.picture_kind.value} {state['picture_noise']:.2f}"
@@ -286,9 +288,10 @@ def _check_data(models, pictures, digits, waves, spoken, voices, errors) -> None
     if len(digits) != len(pictures) or not len(spoken) == len(voices) == len(waves):
         got = f"{len(digits)} digits for {len(pictures)} pictures, {len(spoken)} digits and {len(voices)} voices"
         refuse(where, "a digit a picture, a digit and a voice a clip", f"{got} for {len(waves)} clips")
-    shown, said = set(digits.tolist()), set(zip(voices, spoken.tolist(), strict=True))
-    if not any(all((voice, digit) in said for digit in shown) for voice in voices):
-        refuse(where, "a voice that says each digit that is written", "none", "Record all of them, or show fewer.")
+    unsaid = sorted(set(digits.tolist()) - set(spoken.tolist()))
+    if unsaid:
+        fix = "Record it, or show fewer."
+        refuse(where, "a clip of each digit that is written", f"none of {', '.join(map(str, unsaid))}", fix)
     for table in errors:
         for kind, values in table.items():
             if len(values) < 2 or min(values) <= 0:
