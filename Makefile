@@ -31,7 +31,7 @@ test:
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@echo "2/4 The package and the house, with pytest, two tests at a time, each on one thread."
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist worksteal
 	@echo "3/4 The notebooks, at full size, with nbval, offline. They train real models: some minutes."
 	@$(PYTHON) tools/offline.py $(PYTHON) -m pytest -q -p tools.budgets --nbval-lax --nbval-current-env --nbval-cell-timeout=900 notebooks
 	@echo "4/4 JupyterLab and the demos in a browser, offline, two tests at a time."
