@@ -50,7 +50,7 @@ class Search(NamedTuple):
 
 @typechecked
 @torch.no_grad()
-def greedy(model: Any, image: Float[Tensor, "b c h w"], tokenizer: Any, limit: int | None = None) -> Captions:
+def greedy(model: Any, image: Float[Tensor, "b ..."], tokenizer: Any, limit: int | None = None) -> Captions:
     """Say the likeliest word, hear it, say the next, until the end of text.
 
     Args:
@@ -68,7 +68,7 @@ def greedy(model: Any, image: Float[Tensor, "b c h w"], tokenizer: Any, limit: i
 @torch.no_grad()
 def sample(
     model: Any,
-    image: Float[Tensor, "b c h w"],
+    image: Float[Tensor, "b ..."],
     tokenizer: Any,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -169,7 +169,7 @@ def words_said(text_ids: Int[Tensor, "b s"], tokenizer: Any) -> list[str]:
 @torch.no_grad()
 def beam_search(
     model: Any,
-    image: Float[Tensor, "b c h w"],
+    image: Float[Tensor, "b ..."],
     tokenizer: Any,
     width: int = 5,
     alpha: float = 0.7,

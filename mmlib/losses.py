@@ -238,7 +238,8 @@ def _check_pairs(where: str, image_emb: Tensor, text_emb: Tensor, same: Tensor |
 
 
 def _check_scale(where: str, log_scale: Tensor) -> None:
-    if not torch.isfinite(log_scale + log_scale.exp()):
+    value = log_scale.detach()
+    if not torch.isfinite(value + value.exp()):
         fix = "The temperature must be above 0: log_scale = -log(temperature)."
         refuse(where, "a finite log_scale", f"{log_scale.item()}", fix)
 

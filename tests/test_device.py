@@ -18,6 +18,7 @@ from stand_in import StandIn
 from torch import nn
 
 from mmlib import device as room
+from mmlib.checkpoint import Checkpoint
 from mmlib.data.digits import PICTURE_NOISES, noise_pictures
 from mmlib.data.sound import SOUND_NOISES, log_mel, noise_sound, replay
 from mmlib.data.text import Tokenizer
@@ -128,7 +129,9 @@ class TestTrain:
         model, seen = scale_and_shift(), []
         model.register_forward_hook(lambda module, args, output: seen.append((module.training, output.device.type)))
         x = torch.randn(4, 2)
-        history = train(model, batch_of, squares, steps=3, lr=0.01, measure=lambda m: {"at": evaluate(m, m, x).mean()})
+        history = train(
+            model, batch_of, squares, steps=3, lr=0.01, measure=(lambda m: {"at": evaluate(m, m, x).mean()}, 3)
+        )
         assert seen == [(True, gpu)] * 3 + [(False, gpu)]
         assert len(history.losses) == 3 and all(is_on(x, "cpu") for x in model.state_dict().values())
 
@@ -155,8 +158,8 @@ class TestTrain:
         assert device_of(model) == CPU and model.training
 
     def test_a_run_goes_on_from_its_checkpoint(self, gpu, tmp_path):
-        keep = {"lr": 0.01, "checkpoint": tmp_path / "run.pt", "precision": torch.float32}
-        keep |= {"checkpoint_every": 1, "steps": 4}
+        keep = {"lr": 0.01, "checkpoint": Checkpoint(tmp_path / "run", every=1), "precision": torch.float32}
+        keep |= {"steps": 4}
 
         def killed(record):
             if record["step"] == 2:

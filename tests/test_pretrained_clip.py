@@ -224,7 +224,7 @@ UNSAVED = {
     "activation": (dict(activation=torch.nn.ReLU), "an activation QuickGELU or GELU, got ReLU"),
     "size": (dict(image_size=24), "a preparation that cuts to 24 pixels, got 16"),
     "end": (dict(end_id=7), f"ends texts with 7, got one of {len(TOKENS)} pieces that ends texts with 85"),
-    "vocabulary": (dict(vocabulary=86 - 1), "a tokenizer of at most 85 pieces"),
+    "vocabulary": (dict(vocabulary=86 - 1, end_id=84), "a tokenizer of at most 85 pieces"),
 }
 
 

@@ -20,7 +20,7 @@ def cells_of(root, name, loader):
     first = next(n for n, source in enumerate(sources) if f"import {loader}" in source)
     using = [source for source in sources[first:] if "published" in source]
     assert len(using) >= 2
-    return [sources[0], *using]
+    return [*sources[:2], *using]  # the imports
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

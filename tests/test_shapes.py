@@ -6,12 +6,13 @@ from jaxtyping import Float, TypeCheckError, jaxtyped
 from shapes import check
 from torch import Tensor
 
-import mmlib.losses
+import mmlib.record
 
 
 def test_shapes_of_mmlib_are_checked():
+    q = torch.ones(2, 1, 3, 4)
     with pytest.raises(TypeCheckError):
-        mmlib.losses.clip_loss(torch.ones(2, 3, 4), torch.ones(2, 3), torch.tensor(0.0))
+        mmlib.record.attention_weights(q, q[0], q)
 
 
 def test_a_function_inside_another_is_checked_where_it_names_shapes():

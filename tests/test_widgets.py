@@ -12,6 +12,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from mmlib import train
+from mmlib.checkpoint import Checkpoint
 from mmlib.widgets import SearchExplorer, TemperatureExplorer, TrainingPanel, ZeroShotExplorer
 from mmlib.widgets.parts import list_words
 from mmlib.widgets.png import encode_png
@@ -345,7 +346,7 @@ def test_panel_tells_the_time_left_of_a_training_taken_up_from_its_checkpoint(tm
             device="cpu",
             on_step=lambda record: (panel.on_step(record), record["step"] == steps and panel.stop.set()),
             stop=panel.stop,
-            checkpoint=tmp_path / "run.pt",
+            checkpoint=Checkpoint(tmp_path / "run", every=1),
         )
         return panel
 

@@ -102,8 +102,8 @@ def speak(
     for name, value, low, high in (("rate", rate, 80, 450), ("pitch", pitch, 0, 99)):
         if not low <= value <= high:
             refuse("speak", f"{name} from {low} to {high}", str(value))
-    if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
-        refuse("speak", "texts with something to say", repr(texts), 'One text? speak(["7"]).')
+    if not texts or not all(text.strip() for text in texts):
+        refuse("speak", "texts with something to say", repr(texts))
     with _lock:
         library, pieces, _ = _library()
         library.espeak_SetVoiceByName(voice.encode())

@@ -193,7 +193,7 @@ class Captioner(nn.Module):
         return F.linear(self.dropout(said), self.word.weight, self.bias)
 
     @typechecked
-    def forward(self, image: Float[Tensor, "b c h w"], text_ids: Int[Tensor, "b s"]) -> CaptionOutput:
+    def forward(self, image: Float[Tensor, "b ..."], text_ids: Int[Tensor, "b s"]) -> CaptionOutput:
         """Teacher forcing: hear the words of the right captions, and score the word that follows each."""
         config = self.config
         ids = config.end_id, config.unknown_id

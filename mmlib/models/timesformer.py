@@ -196,7 +196,7 @@ def unread_macs(config: TimeSformerConfig, frames: int) -> int:
     Equation: t n (10 d^2 + 2 d m) for rows of m tokens: queries, output, MLP, and the scores and mixtures of patches
 
     >>> round(unread_macs(BASE, frames=8) / 1e9, 2)
-    9.73
+    9.72
     """
     d, n, t = config.width, _patches(config), frames
     row = t * n + 1 if config.attention == "joint" else n + 1
