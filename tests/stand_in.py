@@ -19,14 +19,16 @@ class StandIn(TorchFunctionMode):
     The numbers stay where they are. Marked tensors say that they are on `mps:0`. They refuse to meet tensors that
     are not, numbers (0-dimensional tensors) and indices excepted, to become numpy arrays, and to be float64.
 
-    It also counts the calls of torch, and interrupts the one with the number `interrupted`, as Ctrl-C would.
+    It also counts the calls of torch, and interrupts from number `interrupted` on, once, as Ctrl-C would.
     """
 
     calls, interrupted = 0, None
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         self.calls += 1
-        if self.calls == self.interrupted:
+        # Ctrl-C waits until a call of C has ended, and the end of `no_grad` is one: it cannot be left off.
+        if self.interrupted and self.calls >= self.interrupted and func is not torch._C._set_grad_enabled:
+            self.interrupted = None
             raise KeyboardInterrupt
         name, kwargs = _name(func), dict(kwargs or {})
         if name in ("device", "is_mps", "is_cpu") and func.__name__ == "__get__":
@@ -115,11 +117,11 @@ def _is_to_be_there(name: str, args, kwargs) -> bool:
         return wanted
     if name in ("__getitem__", "__setitem__"):
         return _is_indexed_there(*args)
+    if name in FREE:
+        return isinstance(args[0], Tensor) and is_there(args[0])
     found = list(_tensors([args, kwargs]))
     there = [x for x in found if is_there(x)]
     here = [x for x in found if not is_there(x) and (x.ndim or name in JOINS)]
-    if name in FREE:
-        return is_there(found[0]) if found and isinstance(args[0], Tensor) else False
     if there and here:
         shapes = f"{[tuple(x.shape) for x in there]} on mps:0 and {[tuple(x.shape) for x in here]} on cpu"
         raise RuntimeError(f"{name}: Expected all tensors to be on the same device, but found {shapes}")
