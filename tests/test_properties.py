@@ -3,20 +3,28 @@
 The examples are few, for the fast tests; `pytest tests/test_properties.py --hypothesis-profile=long` takes minutes.
 """
 
+import csv
+import io
 import math
 import re
+import unicodedata
 from collections import Counter
 from fractions import Fraction
 from itertools import permutations
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import wavfile
 from torch import Tensor
 
 from mmlib.caption_metrics import bleu, cider, exact_match, ngrams
+from mmlib.data.files import files_in, read_captions, read_clip, read_picture
+from mmlib.data.sound import read_wav
 from mmlib.data.text import Tokenizer, words_of
 from mmlib.decode import beam_search, chances, greedy, sample, words_said
 from mmlib.layers import Attend, Attention
@@ -523,3 +531,95 @@ def test_tokenizer(texts, positions, other):
         assert [tokenizer.words[i] for i in row if i] == ["<start>", *known, "<end>"] and len(row) <= positions
     assert not [word for text in texts for word in tokenizer.unknown(text)]
     assert outcome(tokenizer.encode, other) is None and outcome(Tokenizer.from_texts, other) is None
+
+
+# What comes from files: read right, or refused with the file's name
+
+
+def saved(kind):
+    """The bytes of a small whole file."""
+    out, colours = io.BytesIO(), [Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue")]
+    if kind == "png":
+        colours[0].save(out, "PNG")
+    elif kind == "gif":
+        colours[0].save(out, "GIF", save_all=True, append_images=colours[1:], duration=[50, 100, 150])
+    elif kind == "wav":
+        wavfile.write(out, 8000, np.linspace(-9000, 9000, 60).astype(np.int16))
+    else:
+        out.write(b'image,caption\na.png,a cat\nb.png,"a dog, asleep"\n')
+    return out.getvalue()
+
+
+@st.composite
+def damaged(draw, kind):
+    """A file with some bytes changed, put in or cut off, or other bytes altogether."""
+    content = bytearray(saved(kind))
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(content)))
+        content[place : place + draw(SMALL)] = draw(st.binary(max_size=4))
+    cut = draw(st.sampled_from([len(content), draw(st.integers(0, len(content)))]))
+    return draw(st.sampled_from([bytes(content[:cut]), draw(st.binary(max_size=80))]))
+
+
+def is_whole(kind, value):
+    if kind == "wav":
+        wave, rate = value
+        return wave.ndim == 1 and len(wave) > 0 and bool(wave.isfinite().all()) and rate > 0
+    if kind == "csv":
+        return all(words_of(caption) for several in value.values() for caption in several)
+    return all(picture.mode == "RGB" and min(picture.size) > 0 for picture in (value if kind == "gif" else [value]))
+
+
+READERS = {"png": read_picture, "gif": lambda path: read_clip(path, 4), "wav": read_wav, "csv": read_captions}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_damaged_file_is_read_or_refused_by_name(kind, tmp_path):
+    path = tmp_path / f"of my own.{kind}"
+    path.write_bytes(saved(kind))
+    assert is_whole(kind, READERS[kind](path))
+
+    @given(damaged(kind))
+    def hold(content):
+        path.write_bytes(content)
+        try:
+            value = READERS[kind](path)
+        except ValueError as error:
+            assert re.match(r"[\w.]+: expected .+, got .+", str(error), flags=re.S) and path.name in str(error), error
+        else:
+            assert is_whole(kind, value)
+
+    hold()
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text()), min_size=1, max_size=4))
+def test_captions_come_back_as_they_were_written_or_are_refused_by_name(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "captions.csv"
+    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        csv.writer(file).writerows([("image", "caption"), *rows])
+    try:
+        got = read_captions(path)
+    except ValueError as error:
+        assert path.name in str(error), error
+        odd = [cell for row in rows for cell in row if not cell.strip() or not cell.isprintable()]
+        assert odd or not all(words_of(caption) for _, caption in rows), error
+    else:
+        expected = [(name.strip(), unicodedata.normalize("NFC", caption.strip())) for name, caption in rows]
+        assert sorted(expected) == sorted((name, caption) for name, several in got.items() for caption in several)
+
+
+@given(st.lists(st.integers(-32000, 32000), min_size=1, max_size=40), st.sampled_from([1, 2]), st.integers(1, 96000))
+def test_a_sound_comes_back_as_it_was_written(tmp_path_factory, samples, channels, rate):
+    path = tmp_path_factory.getbasetemp() / "sound.wav"
+    wavfile.write(path, rate, np.array([samples] * channels, dtype=np.int16).T)
+    wave, got_rate = read_wav(path)
+    assert got_rate == rate
+    agree(wave.tolist(), [sample / 2**15 for sample in samples])
+
+
+@given(st.lists(st.integers(0, 10**12), unique=True, max_size=8))
+def test_files_come_in_the_order_of_their_numbers(tmp_path_factory, numbers):
+    folder = tmp_path_factory.mktemp("frames")
+    for number in numbers:
+        (folder / f"frame_{number}.png").touch()
+    assert [path.name for path in files_in(folder)] == [f"frame_{number}.png" for number in sorted(numbers)]
