@@ -17,7 +17,7 @@ pytestmark = pytest.mark.bench
 def step_seconds(root, **environment):
     """The yardstick, timed in a process of its own, since OpenMP reads its settings once."""
     unset = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    command = [sys.executable, "-c", "import yardstick; print(yardstick.seconds(repeats=15))"]
+    command = [sys.executable, "-c", "import yardstick; print(yardstick.seconds(repeats=5))"]
     done = subprocess.run(
         command, cwd=root / "tools", env=unset | environment, capture_output=True, text=True, check=True
     )
@@ -44,10 +44,10 @@ def test_threads_that_wait_leave_the_processor_to_others(root, compare):
         text=True,
         check=True,
     ).stdout.strip()
-    rounds = [(step_seconds(root, OMP_WAIT_POLICY=passive), step_seconds(root)) for _ in range(5)]
+    rounds = [(step_seconds(root, OMP_WAIT_POLICY=passive), step_seconds(root)) for _ in range(3)]
     quiet, quiet_without = (median(column) for column in zip(*rounds, strict=True))
     with busy_cores():
-        rounds = [(step_seconds(root, OMP_WAIT_POLICY=passive), step_seconds(root)) for _ in range(3)]
+        rounds = [(step_seconds(root, OMP_WAIT_POLICY=passive), step_seconds(root)) for _ in range(2)]
     busy, busy_without = (median(column) for column in zip(*rounds, strict=True))
     compare("The yardstick, quiet", quiet, quiet_without, against="threads that spin")
     compare("The yardstick, one busy process a core", busy, busy_without, against="threads that spin")
