@@ -436,16 +436,19 @@ def test_words_are_understood_in_an_ordinary_room(tmp_path, speech):
     for name in names:
         for digit, wave in enumerate(speak([str(digit) for digit in range(10)], f"en-us+{name}")):
             save(tmp_path / "silence" / f"{digit}_{name}_0.wav", wave)
-            save(tmp_path / "room" / f"{digit}_{name}_0.wav", in_a_room(wave))
+            for n in range(4):  # one room says little: a noise may hide a word
+                save(tmp_path / "room" / f"{digit}_{name}_{n}.wav", in_a_room(wave))
     right = {}
     for place in ("silence", "room"):
         mine = load_recordings(tmp_path / place)
         right[place] = ((features(mine.wave) @ weights).argmax(dim=1) == mine.digit).float().mean().item()
-    assert right["silence"] > 0.7 and right["room"] > right["silence"] - 0.2, right
+    assert right["silence"] > 0.7 and right["room"] > right["silence"] - 0.1, right
 
 
 def features(wave):
-    return torch.nn.functional.pad(log_mel(wave, bands=20)[:, :, 5:-5:2].clamp(min=-6).flatten(1), (0, 1), value=1.0)
+    """Without the lowest of 20 bands, which holds hum and little of a voice."""
+    bands = log_mel(wave, bands=20)[:, 1:, 5:-5:2].clamp(min=-6)
+    return torch.nn.functional.pad(bands.flatten(1), (0, 1), value=1.0)
 
 
 def test_a_folder_without_recordings_or_with_other_names_is_refused(tmp_path, folder, word):
