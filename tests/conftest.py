@@ -11,7 +11,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-import mmlib  # noqa: F401 (before torch, as in the notebooks)
+import mmlib  # noqa: F401 (before torch: threads that wait sleep, here and in the processes that tests start)
 
 # No deadlines, since the machine may be busy, and the same examples in each run of the fast tests.
 settings.register_profile("short", max_examples=25, deadline=None, derandomize=True, database=None)
@@ -30,8 +30,6 @@ CHROMIUM_FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 CHROMIUM_FLAGS.append("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost")  # asks nobody
-# Threads that wait for others sleep, here and in all processes that tests start: two of these run at once.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_configure(config):
